@@ -1,0 +1,48 @@
+# Roost: every target makes the .venv it needs by itself; nothing is done by hand before.
+PYTHON ?= python3
+PY := .venv/bin/python
+CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
+
+.PHONY: help run test check bench proof docs lock clean .venv
+.DEFAULT_GOAL := help
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.runtime  ## start the whole cluster here; Ctrl-C ends it in order
+	@./roost up
+
+test: .venv/.dev  ## run all tests; one file: make test ARGS=tests/common/test_keys.py
+	@$(PY) -m tools.tests $(ARGS)
+
+check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict, tests (with layering)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy $(CODE)
+	$(PY) -m tools.tests
+
+bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
+	@$(PY) -m loadtest.bench $(ARGS)
+
+proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
+	@FULL=1 $(PY) -m pytest -v tests/cluster/test_order.py tests/cluster/test_kills.py tests/cluster/test_frozen.py tests/cluster/test_restarts.py
+
+docs: .venv/.dev  ## make docs/configuration.md from the declarations
+	@$(PY) -m tools.document
+
+lock: .venv/.dev  ## make requirements/*.lock from pyproject.toml
+	@$(PY) -m uv pip compile $(LOCK) pyproject.toml -o requirements/runtime.lock
+	@$(PY) -m uv pip compile $(LOCK) --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
+LOCK := --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-emit-index-url $(ARGS)
+
+clean:  ## remove .venv and all caches; run/ (state, secrets, logs) stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv: .venv/.dev
+
+.venv/.runtime: requirements/runtime.lock tools/install.py
+	@$(PYTHON) tools/install.py runtime
+
+.venv/.dev: requirements/dev.lock tools/install.py
+	@$(PYTHON) tools/install.py dev

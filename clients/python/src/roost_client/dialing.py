@@ -1,0 +1,167 @@
+"""How a connection is made: address, socket, hello, welcome."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from .codec import Packet
+from .connection import Connection, open_connection
+from .errors import ClientClosed, ConnectionLost, RequestError, RoostError, Timeout, Unauthorized
+from .retry import Timings
+from .session import Session, kicked
+from .wire import Address, Wire, parse_address
+
+log = logging.getLogger("roost_client")
+
+Token = str | Callable[[], str]
+
+
+class Link:
+    """A connection with its socket; `reader` is the id of the thread that reads it."""
+
+    def __init__(self, wire: Wire, connection: Connection) -> None:
+        self.wire = wire
+        self.connection = connection
+        self.reader = 0
+        self.closed = False
+
+    def flush(self) -> None:
+        """Send what the socket takes now; a broken one is left for the reader to find."""
+        outgoing = self.connection.outgoing
+        if not outgoing or self.closed:
+            return
+        try:
+            while outgoing:
+                sent = self.wire.send(outgoing)
+                if not sent:
+                    return
+                del outgoing[:sent]
+        except OSError:
+            outgoing.clear()
+            self.wire.shut()
+
+
+class Dialer:
+    """Makes links that have their welcome.
+
+    Args:
+        addresses: where gateways are; each attempt takes the next one.
+        token: shown when there is no `resume`, or it is refused.
+    """
+
+    def __init__(self, addresses: list[Address], token: Token, session: Session, timings: Timings) -> None:
+        self._configured = addresses
+        self._addresses = addresses
+        self._next = random.randrange(len(addresses))
+        self._token = token
+        self._session = session
+        self._timings = timings
+
+    def prefer(self, texts: list[str]) -> None:
+        """Try these addresses before the configured ones; what is no address is left out."""
+        wanted: list[Address] = []
+        for text in texts:
+            try:
+                wanted.append(parse_address(text))
+            except ValueError:
+                log.warning("not an address: %r", text)
+        if wanted:
+            self._addresses = wanted + [known for known in self._configured if known not in wanted]
+            self._next = random.randrange(len(wanted))
+
+    def token(self) -> str:
+        """Give a token now.
+
+        Raises:
+            ConnectionLost: the application's callable raised.
+        """
+        if not callable(self._token):
+            return self._token
+        try:
+            return self._token()
+        except Exception as error:
+            raise ConnectionLost(f"no token: {error!r}") from error
+
+    def dial_all(self, deadline: float) -> tuple[Link, list[Packet]]:
+        """Try each address once, in turn.
+
+        Raises:
+            OSError, RoostError: what the last one answered; a final refusal at once.
+        """
+        failure: Exception = Timeout("no time to connect")
+        for _ in self._addresses:
+            if time.monotonic() >= deadline:
+                break
+            try:
+                return self.dial(deadline)
+            except ClientClosed:
+                raise
+            except (OSError, RoostError) as error:
+                if isinstance(error, RequestError) and not error.retry:
+                    raise
+                failure = error
+        raise failure
+
+    def dial(self, deadline: float) -> tuple[Link, list[Packet]]:
+        """Log in at the next address: by `resume`, or by token where that is refused.
+
+        Returns:
+            The link, and the packets that came behind the welcome.
+
+        Raises:
+            OSError, ConnectionLost: no connection, or no welcome in time.
+            RequestError: refused. ClientClosed: kicked, not to come back.
+        """
+        address = self._addresses[self._next % len(self._addresses)]
+        self._next += 1
+        if self._session.resume is not None:
+            try:
+                return self._log_in(address, deadline, None)
+            except Unauthorized:
+                self._session.resume = None
+        return self._log_in(address, deadline, self.token())
+
+    def _log_in(self, address: Address, deadline: float, token: str | None) -> tuple[Link, list[Packet]]:
+        wire = Wire(address, self._left(deadline))
+        try:
+            connection = Connection(time.monotonic(), self._timings)
+            link = Link(wire, connection)
+            connection.request("hello", self._session.hello(token), time.monotonic())
+            rest = self._welcome(link, min(deadline, time.monotonic() + self._timings.welcome))
+            _refuse_kick(connection)
+        except BaseException:
+            wire.close()
+            raise
+        return link, rest
+
+    def _welcome(self, link: Link, deadline: float) -> list[Packet]:
+        """Wait for the answer to `hello`; give the packets behind it."""
+        while True:
+            link.flush()
+            data = link.wire.receive(self._left(deadline))
+            if data is None:
+                raise Timeout("no welcome")
+            if not data:
+                raise ConnectionLost("closed before the welcome")
+            packets = link.connection.receive_data(data, time.monotonic())
+            rest = open_connection(link.connection, packets)
+            if rest is not None:
+                return rest
+
+    def _left(self, deadline: float) -> float:
+        return max(0.001, min(deadline - time.monotonic(), self._timings.welcome))
+
+
+def _refuse_kick(connection: Connection) -> None:
+    """Turn a kick that came instead of the welcome into what the caller does about it."""
+    if connection.kick is None:
+        return
+    kick = kicked(connection.kick)
+    if kick.reconnect:
+        raise ConnectionLost(f"kicked: {kick.code} {kick.reason}")
+    if kick.code == "unauthorized":
+        raise Unauthorized(kick.reason)
+    raise ClientClosed(kick.code, kick.reason)

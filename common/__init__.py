@@ -1,0 +1,1 @@
+"""What the process groups share; see docs/architecture.md for who may import whom."""

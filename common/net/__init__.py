@@ -1,0 +1,1 @@
+"""Greenlets, sockets, zerorpc and Redis."""

@@ -1,0 +1,111 @@
+"""Acks of this gateway's devices on their way to storage: merged, many in one call.
+
+An ack is cumulative, so of several the highest stands. They are told each second, when
+200 devices have some, and as soon as a connection that acked has ended. What storage does
+not take is kept and told later; if this gateway dies first, its devices get a little
+again and drop it by number.
+
+Source: docs/protocol.md, section 6, inbox.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from gevent.event import Event
+
+from common.errors import RequestError
+from common.net.dbclient import Dbservers
+from common.net.front.box import Box
+from common.net.log import get as get_log
+
+if TYPE_CHECKING:
+    from common.net.front.connection import Connection
+
+SECONDS = 1.0
+AT_ONCE = 200
+"""Devices with acks that make a call due, and rows of one call."""
+KEPT = 100_000
+"""Devices whose acks may wait for storage; above it some get messages again."""
+SETTLED_SECONDS = 60.0
+"""A connection this old counts, when it never acked, towards giving its first message up."""
+
+Rows = dict[tuple[str, str], list[Any]]
+"""(user, device) -> row of `mail_ack` or `mail_seen`."""
+
+
+class Acks:
+    """What devices have acked and storage has not heard."""
+
+    def __init__(self, dbservers: Dbservers) -> None:
+        self._dbservers = dbservers
+        self._log = get_log()
+        self._moved: dict[Connection, None] = {}
+        self._acks: Rows = {}
+        self._seen: Rows = {}
+        self._full = Event()
+
+    def moved(self, connection: Connection) -> None:
+        """A connection has acked something."""
+        self._moved[connection] = None
+        if len(self._moved) >= AT_ONCE:
+            self._full.set()
+
+    def ended(self, connection: Connection, box: Box) -> None:
+        """A connection is gone: what it acked is kept, and that it was there."""
+        if self._moved.pop(connection, 0) is None:
+            self._keep(_row(connection, box))
+            self._full.set()
+        if box.loaded and time.time() - connection.epoch / 1_000_000 >= SETTLED_SECONDS:
+            row = [connection.user, connection.device, int(time.time() * 1000), box.seq.sent or None]
+            self._seen[connection.user, connection.device] = row
+
+    def run(self) -> None:
+        """Tell storage, for ever."""
+        while True:
+            self._full.wait(SECONDS)
+            self._full.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell storage all that has gathered; what it does not take is kept."""
+        moved, self._moved = self._moved, {}
+        for connection in moved:
+            if connection.box is not None:
+                self._keep(_row(connection, connection.box))
+        acks, self._acks = self._acks, {}
+        for row in self._tell("mail_ack", acks).values():
+            self._keep(row)
+        seen, self._seen = self._seen, {}
+        self._seen = self._tell("mail_seen", seen) | self._seen
+
+    def _keep(self, row: list[Any]) -> None:
+        """Keep an ack for the next call; of two for one device the higher numbers stand."""
+        user, device, seq, bseq = row
+        known = self._acks.get((user, device))
+        if known is None and len(self._acks) >= KEPT:
+            return
+        _, _, old_seq, old_bseq = known or row
+        highest = [max(filter(None, pair), default=None) for pair in ((seq, old_seq), (bseq, old_bseq))]
+        self._acks[user, device] = [user, device, *highest]
+
+    def _tell(self, method: str, rows: Rows) -> Rows:
+        """Call with all rows, a part at a time; give those that were not taken."""
+        waiting = list(rows.items())
+        while waiting:
+            part = waiting[:AT_ONCE]
+            try:
+                self._dbservers.call(method, [row for _, row in part])
+            except RequestError as error:
+                self._log.debug("positions not stored", method=method, error=error.message)
+                break
+            del waiting[: len(part)]
+        return dict(waiting)
+
+
+def _row(connection: Connection, box: Box) -> list[Any]:
+    """Give the row of `mail_ack` for what a connection has acked."""
+    bseq = box.bseq.acked if box.bseq.acked != box.bseq_told else None
+    box.bseq_told = box.bseq.acked
+    return [connection.user, connection.device, box.seq.acked or None, bseq]

@@ -1,0 +1,378 @@
+"""The connection table of a gateway and what happens to a packet.
+
+    accepted ─▶ half-open ─hello─▶ logged in ─▶ gone
+                   │ too many of one address: its oldest is closed
+
+`Front` is what connections and ops share. Ops are a table (`OPS`): a handler takes
+(front, connection, number, fields) and gives the body of `ok`, or None when it has
+answered or will answer later. Handlers may block; those of rooms must not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gevent import get_hub, sleep
+from gevent.event import AsyncResult
+
+from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, UnknownOp
+from common.handlers import Handlers
+from common.net.dbclient import Dbservers
+from common.net.front.connection import BURST, Connection, Talk
+from common.net.front.linger import SECONDS as LINGER_SECONDS
+from common.net.front.linger import Linger
+from common.net.front.mail import Mail
+from common.net.front.mirror import Mirror
+from common.net.front.requests import Finisher, Request, Requests, settle, settle_error
+from common.net.idrange import Ids
+from common.net.process import Process
+from common.net.trim import trim_heap
+from common.rules.limits import RateTable
+from common.rules.shared import Shared
+from common.rules.tags import SETS_SHARED, Tags
+from common.rules.wheel import Wheel
+from common.wire.batch import pack_item
+from common.wire.codec import Packet, decode, encode
+from common.wire.ops import check
+from common.wire.tokens import Key
+
+OPS = Handlers("client ops")
+TICK = 0.1
+LIFE_SLOTS = 800
+"""Half seconds of one turn: the longest silence allowed, 2.5 × 120 s by default, fits in it."""
+HEARTBEATS = 2.5
+"""A client not heard for so many `ping` intervals is gone (protocol, section 3.5)."""
+STANDSTILL = 2.0
+"""A clock this late means that this process did not read: nobody is called silent in that tick."""
+LARGE_ANSWERS = frozenset(("history", "join", "presence"))
+PAUSE_LIMIT = 1.0
+"""Longest pause, in seconds, in reading from a client that sends too many packets."""
+TRIM_PARKED = 500
+"""Greenlets given back after which their memory is worth giving back to the system."""
+TRIM_EVERY = 3.0
+COUNTERS = {
+    "accepted": "connections accepted",
+    "logins": "logins finished",
+    "logins_refused": "logins refused",
+    "packets": "packets received and decoded",
+    "pings": "pings answered without a greenlet",
+    "deliveries": "room messages handed to members",
+    "gaps": "gaps told to members",
+    "skipped": "room messages a slow client missed",
+    "refused": "requests answered with an error",
+    "kicks": "connections ended with a kick",
+    "half_open_closed": "half-open connections closed for newer ones of their address",
+}
+
+
+class Front:
+    """All connections of this gateway.
+
+    Args:
+        mirror: its rooms.
+        token_keys: what client tokens may be signed with.
+        ids: message ids.
+        dbservers: storage.
+
+    Attributes:
+        now: coarse monotonic seconds, moved on each 0.1 s.
+        connections: number -> logged in.
+        half_open: number -> not yet, oldest first.
+        watchers: user -> connections that watch it.
+        told: watched user -> (online, devices) its watchers were told last.
+        stuck: connections whose outbox is full.
+        ending: connections whose token may end before they are looked at anyway.
+        tags: gives a connection's tags as the tuple all share.
+    """
+
+    def __init__(
+        self, process: Process, mirror: Mirror, token_keys: Sequence[Key], ids: Ids, dbservers: Dbservers
+    ) -> None:
+        self.process = process
+        self.settings = process.settings.gateway
+        self.outbox_bytes = self.settings.outbox_bytes
+        self.log = process.log
+        self.counters = process.metrics.counters
+        self.mirror = mirror
+        self.token_keys = token_keys
+        self.ids = ids
+        self.dbservers = dbservers
+        self.mail = Mail(dbservers, process.links, process.tasks, process.metrics.counters)
+        self.requests = Requests(self.settings.request_timeout)
+        self.now = time.monotonic()
+        self.connections: dict[int, Connection] = {}
+        self.half_open: dict[int, Connection] = {}
+        self.watchers: dict[str, set[Connection]] = {}
+        self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
+        self.stuck: set[Connection] = set()
+        self.ending: set[Connection] = set()
+        self.tags: Shared[Tags] = Shared(SETS_SHARED)
+        rate = self.settings.publishes_per_second
+        self.rates = RateTable(rate, BURST * rate)
+        self._addresses: dict[str, dict[int, Connection]] = {}
+        self._number = 0
+        self._lives: Wheel[Connection] = Wheel(0.5, LIFE_SLOTS, self.now)
+        self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
+        self._lingers: Wheel[Linger] = Wheel(0.5, 10, self.now)
+        self._lingering: set[Linger] = set()
+        self._timer: Any = None
+        self._parked = 0
+        self._trim_at = 0.0
+
+    def start(self) -> None:
+        """Start the clock, and the mail."""
+        self.mail.start()
+        self._timer = get_hub().loop.timer(TICK, TICK)
+        self._timer.start(self._tick)
+
+    def stop(self) -> None:
+        """Cut what is left."""
+        for connection in [*self.half_open.values(), *self.connections.values()]:
+            connection.close("stop")
+        for linger in list(self._lingering):
+            linger.cut()
+        self._timer.stop()
+        self._timer.close()
+
+    # a connection's life
+
+    def accepted(self, sock: Any, address: str) -> None:
+        """Take a new socket; its `hello` is awaited."""
+        self._number += 1
+        self.counters.accepted += 1
+        connection = Connection(self, self._number, sock, address)
+        self.half_open[connection.number] = connection
+        same = self._addresses.setdefault(address, {})
+        same[connection.number] = connection
+        self._lives.add(self.now + self.settings.hello_timeout, connection)
+        if len(same) > self.settings.half_open_per_address:
+            self.counters.half_open_closed += 1
+            next(iter(same.values())).kick("idle", "too many logins of your address are open")
+
+    def held(self) -> int:
+        """Give how many sockets clients hold here, those on their way out too."""
+        return len(self.connections) + len(self.half_open) + len(self._lingering)
+
+    def logged_in(self, connection: Connection) -> None:
+        """A login is finished: from here on the connection has a user."""
+        self._no_longer_half_open(connection)
+        self.connections[connection.number] = connection
+        self.counters.logins += 1
+
+    def _no_longer_half_open(self, connection: Connection) -> None:
+        if self.half_open.pop(connection.number, None) is None:
+            return
+        same = self._addresses[connection.address]
+        del same[connection.number]
+        if not same:
+            del self._addresses[connection.address]
+        connection.address = ""
+
+    def gone(self, connection: Connection, why: str) -> None:
+        """A connection has ended: take it out of everything."""
+        self.log.debug("connection = closed", connection=connection.number, why=why)
+        self._no_longer_half_open(connection)
+        self.stuck.discard(connection)
+        self.ending.discard(connection)
+        for room in connection.rooms:
+            self.mirror.leave(room, connection)
+        if connection.watching:
+            self.unwatch(connection, list(connection.watching))
+        self.mail.ended(connection)
+        if self.connections.pop(connection.number, None) is not None:
+            self.close_login(connection, why == "bye")
+
+    def refuse_login(self, connection: Connection, number: int, error: RequestError) -> None:
+        """Answer a failed `hello` and end the connection."""
+        self.counters.logins_refused += 1
+        connection.finish(encode("error", number, error.body()) if number else b"", error.code)
+
+    def close_login(self, connection: Connection, bye: bool) -> None:
+        """Tell session that a login has ended."""
+        user = connection.user
+        item = ["close", connection.number, user, connection.device, connection.epoch, bye]
+        self.process.links.send(self.process.places.session_of(user), pack_item(item))
+
+    def linger(self, sock: Any, words: bytes) -> None:
+        """Let a socket's last words go out."""
+        linger = Linger(sock, words, self._lingering.discard)
+        self._lingering.add(linger)
+        self._lingers.add(self.now + LINGER_SECONDS, linger)
+        linger.step()
+
+    def talking(self, connection: Connection) -> None:
+        """A connection has a greenlet: look later whether it can give it back."""
+        self._parks.add(self.now + self.settings.park_after, connection)
+
+    # time
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        stood_still, self.now = now - self.now > STANDSTILL, now
+        for connection in self._parks.advance(now):
+            self._park(connection)
+        for connection in self._lives.advance(now):
+            if stood_still:
+                self._lives.add(now + STANDSTILL, connection)
+            elif not connection.closed:
+                self._check_life(connection)
+        for linger in self._lingers.advance(now):
+            linger.cut()
+        for connection in [c for c in self.stuck if c.stuck_for(now) > self.settings.slow_timeout]:
+            connection.kick("slow", "does not read what it is sent")
+        for connection in [c for c in self.ending if c.exp <= time.time()]:
+            connection.kick("expired", "the token has expired")
+        self.requests.expire(now)
+        if self._parked >= TRIM_PARKED and now >= self._trim_at:
+            self._parked, self._trim_at = 0, now + TRIM_EVERY
+            trim_heap()
+
+    def _park(self, connection: Connection) -> None:
+        due = connection.heard_at + self.settings.park_after
+        if connection.closed:
+            return
+        if due > self.now:
+            self._parks.add(due, connection)
+        elif connection.park():
+            self._parked += 1
+        else:
+            self._parks.add(self.now + self.settings.park_after, connection)
+
+    def _check_life(self, connection: Connection) -> None:
+        """End what is silent or expired; come back for the others."""
+        if connection.in_flight and not connection.user:
+            self._lives.add(self.now, connection)
+            return
+        if not connection.user:
+            connection.kick("idle", f"no hello within {self.settings.hello_timeout:g} s")
+            return
+        silent_at = connection.heard_at + HEARTBEATS * self.settings.ping
+        expires_at = self.now + connection.exp - time.time()
+        if silent_at <= self.now:
+            connection.kick("idle", "not heard for too long")
+        elif expires_at <= self.now:
+            connection.kick("expired", "the token has expired")
+        else:
+            self._lives.add(min(silent_at, expires_at), connection)
+
+    def watch_expiry(self, connection: Connection) -> None:
+        """A connection's token ends sooner than it would be looked at."""
+        self.ending.add(connection)
+
+    # a packet
+
+    def handle(self, connection: Connection, talk: Talk, body: bytes) -> None:
+        """Decode a packet and have it answered.
+
+        Raises:
+            BadPacket, Kick: the connection must end.
+        """
+        self.counters.packets += 1
+        packet = decode(body)
+        if not connection.user and packet.op != "hello":
+            raise Kick("unauthorized", "hello first")
+        wait = talk.packets.take(self.now)
+        if wait:
+            refusal = RateLimited("too many packets", after=int(wait * 1000) + 1)
+            connection.refuse(packet.id, refusal)
+            sleep(min(wait, PAUSE_LIMIT))
+            return
+        if packet.op in LARGE_ANSWERS:
+            connection.await_answers()
+        self.dispatch(connection, packet)
+
+    def dispatch(self, connection: Connection, packet: Packet) -> None:
+        """Carry out one packet; what is wrong with it is answered, a `hello` then ends the connection."""
+        try:
+            handler = OPS.get(packet.op)
+            if handler is None:
+                raise UnknownOp(f"no op {packet.op[:64]!r}")
+            fields = check(packet.op, packet.body)
+            if self._waits_for_join(connection, packet, fields):
+                return
+            if connection.in_flight >= self.settings.requests_in_flight:
+                raise Busy("too many requests without an answer", limit=self.settings.requests_in_flight)
+            reply = handler(self, connection, packet.id, fields)
+        except RequestError as error:
+            if connection.user:
+                connection.refuse(packet.id, error)
+            else:
+                self.refuse_login(connection, packet.id, error)
+            return
+        if reply is not None:
+            connection.reply(packet.id, reply)
+
+    def _waits_for_join(self, connection: Connection, packet: Packet, fields: dict[str, Any]) -> bool:
+        """Put a request behind the join of its room, if that is under way."""
+        joining = connection.joining
+        behind = joining.get(fields.get("room", "")) if joining else None
+        if behind is None:
+            return False
+        if len(behind) >= self.settings.requests_in_flight:
+            raise Busy("too many requests behind a join", limit=self.settings.requests_in_flight)
+        behind.append(packet)
+        return True
+
+    # other processes
+
+    def forward(
+        self,
+        connection: Connection,
+        number: int,
+        peer: str,
+        finish: Finisher,
+        item: Callable[[int], list[Any]],
+        fail: Callable[[Request, RequestError], None] | None = None,
+        subject: Any = None,
+    ) -> None:
+        """Send a request by link; `finish` (or `fail`) is called when its answer comes.
+
+        Args:
+            item: gives the link item for the request's number.
+
+        Raises:
+            Unavailable, Busy: nothing was sent, neither will be called.
+        """
+        request = Request(connection, number, peer, self.now, finish, fail, subject)
+        rid = self.requests.add(request)
+        if self.process.links.send(peer, pack_item(item(rid))):
+            return
+        self.requests.forget(rid)
+        if self.process.links.up(peer):
+            raise Busy(f"the way to {peer} is full")
+        raise Unavailable(f"{peer} is away")
+
+    def ask(self, connection: Connection, peer: str, item: Callable[[int], list[Any]]) -> AsyncResult:
+        """Send a request by link; give what its answer will be put into."""
+        result = AsyncResult()
+        self.forward(connection, 0, peer, settle, item, settle_error, result)
+        return result
+
+    def limit_publish(self, connection: Connection) -> None:
+        """Count one publish or send of a user.
+
+        Raises:
+            RateLimited: too many.
+        """
+        wait = self.rates.take(connection.user, self.now)
+        if wait:
+            raise RateLimited("too many messages", after=int(wait * 1000) + 1)
+
+    def unwatch(self, connection: Connection, users: list[str]) -> None:
+        """A connection no longer watches some users; session hears of those nobody watches."""
+        watching = connection.watching or set()
+        unwatched: dict[str, list[str]] = {}
+        for user in users:
+            if user not in watching:
+                continue
+            watching.discard(user)
+            watchers = self.watchers[user]
+            watchers.discard(connection)
+            if not watchers:
+                del self.watchers[user]
+                self.told.pop(user, None)
+                unwatched.setdefault(self.process.places.session_of(user), []).append(user)
+        for session, gone in unwatched.items():
+            self.process.links.send(session, pack_item(["watch", gone, True]))

@@ -1,0 +1,186 @@
+"""Accepting connections, within the limits, and not at all when full.
+
+A gateway that is full closes its ports, so that the kernel gives new clients to the
+other gateways of the host (SO_REUSEPORT), and opens them again when there is space.
+Above the accept rate, or with too many half-open logins, accepting pauses: what comes
+then waits in the kernel.
+
+Source: docs/architecture.md, connections.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from gevent import get_hub
+
+from common.errors import ConfigError
+from common.net.front.front import Front
+from common.net.log import Doubling
+from common.rules.limits import TokenBucket, wait_for
+
+READABLE = 1
+BACKLOG = 1024
+ACCEPT_AT_ONCE = 64
+"""Connections accepted in one loop turn: a storm must not starve those who are in."""
+REOPEN_SHARE = 0.98
+"""A full gateway listens again below this share of its limit."""
+NO_SPACE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Accepting again at once would fail again, as fast as the processor goes."""
+
+
+class Listener:
+    """One listening TCP port.
+
+    Args:
+        shared: several processes listen on it (SO_REUSEPORT).
+        admits: asked before each connection is taken; False pauses this listener.
+        take: called with (socket, address) of each.
+    """
+
+    def __init__(
+        self, host: str, port: int, shared: bool, admits: Callable[[], bool], take: Callable[[Any, str], None]
+    ) -> None:
+        self._address = (host, port)
+        self._shared = shared
+        self._admits = admits
+        self._take = take
+        self._sock: Any = None
+        self._io: Any = None
+
+    def open(self) -> None:
+        """Listen; nothing happens if it does already.
+
+        Raises:
+            ConfigError: the port is taken.
+        """
+        if self._sock is not None:
+            return
+        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        if self._shared:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
+        try:
+            sock.bind(self._address)
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            host, port = self._address
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; set ROOST_PORT") from None
+        sock.setblocking(False)
+        self._sock = sock
+        self._io = get_hub().loop.io(sock.fileno(), READABLE)
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on accepting; nothing happens if it does."""
+        if self._io is not None and not self._io.active:
+            self._io.start(self._accept)
+
+    def pause(self) -> None:
+        """Let new connections wait in the kernel."""
+        if self._io is not None:
+            self._io.stop()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._sock is None:
+            return
+        self._io.stop()
+        self._io.close()
+        self._sock.close()
+        self._sock = self._io = None
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            if not self._admits():
+                self.pause()
+                return
+            try:
+                descriptor, (address, _port) = self._sock._accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in NO_SPACE:
+                    self.pause()
+                return
+            sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
+            sock.setblocking(False)
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._take(sock, address)
+
+
+class Door:
+    """All listeners of a gateway, opened and closed by how full it is.
+
+    Args:
+        own_port: the gateway's own; shared_port: that of all gateways of the host.
+    """
+
+    def __init__(self, front: Front, host: str, own_port: int, shared_port: int) -> None:
+        self._front = front
+        self._listeners = [
+            Listener(host, port, shared, self.admits, self._take)
+            for port, shared in ((own_port, False), (shared_port, True))
+        ]
+        self._open = False
+        self._full = False
+        self._failures = Doubling()
+        rate = front.settings.accept_per_second
+        self._rate = TokenBucket(rate, rate)
+
+    def open(self) -> None:
+        """Let clients in.
+
+        Raises:
+            ConfigError: a port is taken.
+        """
+        self._open = True
+        self._full = False
+        for listener in self._listeners:
+            listener.open()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self._open = False
+        for listener in self._listeners:
+            listener.close()
+
+    def admits(self) -> bool:
+        """Tell whether one more may come in right now."""
+        front, settings, rate = self._front, self._front.settings, self._rate
+        if front.held() >= settings.max_connections or len(front.half_open) >= settings.half_open:
+            return False
+        return not wait_for(rate.full_at, front.now, 1, rate.rate, rate.burst)
+
+    def _take(self, sock: Any, address: str) -> None:
+        self._rate.take(self._front.now)
+        self._front.accepted(sock, address)
+
+    def step(self) -> None:
+        """Open, close or go on by what has come in; to be called often."""
+        if not self._open:
+            return
+        held, limit = self._front.held(), self._front.settings.max_connections
+        if not self._full and held >= limit:
+            self._full = True
+            self._front.log.warning("full", connections=held)
+            for listener in self._listeners:
+                listener.close()
+        elif self._full and held < limit * REOPEN_SHARE:
+            self._reopen()
+        if not self._full and self.admits():
+            for listener in self._listeners:
+                listener.resume()
+
+    def _reopen(self) -> None:
+        try:
+            self.open()
+            self._failures = Doubling()
+        except ConfigError as error:
+            self._full = True
+            if self._failures.hit():
+                self._front.log.error("cannot listen again yet", error=str(error))

@@ -1,0 +1,114 @@
+"""What waits for a client that reads slower than we write; exists only while something waits.
+
+Bounded in bytes. Room messages above the bound are skipped, and when the client has
+read half of what waits it gets a `gap` for each such room, with the last offset it did not get.
+Answers are never skipped: reading from that client pauses instead.
+
+Source: docs/protocol.md, sections 5 and 6.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub
+
+from common.wire.codec import encode
+
+if TYPE_CHECKING:
+    from common.net.front.connection import Connection
+    from common.net.front.mirror import MirrorRoom
+
+WRITABLE = 2
+WRITE_BYTES = 65_536
+CAUGHT_UP = 0.5
+"""Share of its bound below which an outbox that was full takes room messages again."""
+
+
+class Outbox:
+    """The queue in front of one socket, with its writer.
+
+    Args:
+        connection: whose.
+        rest: what did not go out at once; always taken, it may be half a packet.
+    """
+
+    __slots__ = ("_frames", "_io", "connection", "size", "skipped", "stuck_since")
+
+    def __init__(self, connection: Connection, rest: bytes) -> None:
+        self.connection = connection
+        self._frames: deque[bytes] = deque((rest,))
+        self.size = len(rest)
+        self.skipped: dict[MirrorRoom, int] = {}
+        self.stuck_since = 0.0
+        self._io: Any = get_hub().loop.io(connection.sock.fileno(), WRITABLE)
+        self._io.start(self._writable)
+
+    def add(self, frame: bytes) -> None:
+        """Queue what must not be skipped."""
+        self._frames.append(frame)
+        self.size += len(frame)
+        if self.size > self.connection.front.outbox_bytes:
+            self._stuck()
+
+    def offer(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
+        """Queue a room's messages up to `offset` (0: an event), or skip them when there is no space.
+
+        Once a room was skipped it stays so until its `gap` is sent: order is kept.
+        """
+        if room in self.skipped or self.size + len(blob) > self.connection.front.outbox_bytes:
+            if offset or room not in self.skipped:
+                self.skipped[room] = offset or room.offset
+            self.connection.front.counters.skipped += 1
+            self._stuck()
+            return
+        self._frames.append(blob)
+        self.size += len(blob)
+
+    def _stuck(self) -> None:
+        if not self.stuck_since:
+            self.stuck_since = self.connection.front.now
+            self.connection.front.stuck.add(self.connection)
+
+    def _writable(self) -> None:
+        """Write what the socket takes; called by the loop."""
+        frames = self._frames
+        chunk = frames.popleft()
+        while frames and len(chunk) < WRITE_BYTES:
+            chunk += frames.popleft()
+        try:
+            sent = self.connection.sock.send(chunk)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.connection.close("lost")
+            return
+        self.size -= sent
+        if sent < len(chunk):
+            frames.appendleft(chunk[sent:])
+        if self.stuck_since and self.size <= self.connection.front.outbox_bytes * CAUGHT_UP:
+            self._catch_up()
+        if not frames:
+            self.close()
+            self.connection.outbox = None
+
+    def _catch_up(self) -> None:
+        """The client reads again: tell it what it did not get, in its place behind what waits."""
+        connection = self.connection
+        self.stuck_since = 0.0
+        connection.front.stuck.discard(connection)
+        skipped, self.skipped = self.skipped, {}
+        for room, offset in skipped.items():
+            if connection in room.members:
+                body = {"room": room.name, "epoch": room.epoch, "offset": offset, "reason": "slow"}
+                self.add(encode("gap", 0, body))
+
+    def half_sent(self) -> bytes:
+        """Give the rest of what has gone out in part."""
+        return self._frames[0]
+
+    def close(self) -> None:
+        """Stop writing; what waits is dropped."""
+        self._io.stop()
+        self._io.close()

@@ -1,0 +1,1 @@
+"""What a session process does with what it knows: who is connected, by which gateway."""

@@ -1,0 +1,1 @@
+"""Decisions: no I/O, time is passed in."""

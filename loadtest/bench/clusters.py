@@ -1,0 +1,38 @@
+"""The cluster a bench measures: the real one, small, on ports and in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.cluster.cluster import Cluster
+
+ONE_GATEWAY: dict[str, Any] = {
+    "cluster.gateways": 1,
+    "cluster.sessions": 1,
+    "cluster.dbservers": 1,
+    "cluster.maps": {"plaza": 1},
+    "gateway.packets_per_second": 100_000,
+    "gateway.bytes_per_second": 100_000_000,
+    "gateway.publishes_per_second": 100_000,
+    "world.publishes_per_second": 100_000,
+}
+"""One process of each group; limits of one client out of the way of the one that publishes."""
+
+
+@contextmanager
+def cluster(settings: dict[str, Any]) -> Iterator[Cluster]:
+    """Give a ready cluster; it ends with the block."""
+    running = Cluster(ONE_GATEWAY | settings)
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+def plan(running: Cluster, count: int, **more: Any) -> dict[str, Any]:
+    """Give the plan of a swarm at gateway-0 (loadtest.swarm.Plan)."""
+    host, port = running.tcp(0)
+    return {"host": host, "port": port, "count": count, "token_key": running.secrets.token_key, **more}

@@ -1,0 +1,318 @@
+"""A gateway process: clients' sockets, and only them.
+
+python -m servers.gateway INDEX
+
+clients ── TCP ──▶ connections ── link ──▶ worlds, sessions
+        ◀── fan-out ── mirror of rooms ◀── link ──
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gevent import sleep
+
+from common.handlers import Handlers
+from common.net.dbclient import Dbservers
+from common.net.front import keeping, login, people, rooms  # noqa: F401 - they fill the table of ops
+from common.net.front.broadcast import Broadcasts
+from common.net.front.connection import Connection
+from common.net.front.front import COUNTERS, Front
+from common.net.front.listener import Door
+from common.net.front.mail import COUNTERS as MAIL_COUNTERS
+from common.net.front.mirror import Mirror
+from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
+from common.net.idrange import Ids
+from common.net.links import Peer
+from common.net.process import Process, Service, main
+from common.rules.tags import as_tags
+from common.settings import TokenKey
+from common.wire.batch import pack_item
+from common.wire.codec import encode, inbox_frame
+from common.wire.names import uid_of
+from common.wire.tokens import check_keys
+
+LINK = Handlers("gateway links")
+RPC = Handlers("gateway rpc")
+DOOR_EVERY = 0.02
+DIGEST_EVERY = 5.0
+ANNOUNCED = 500
+"""Connections, or watched users, in one announce item."""
+WILDCARDS = ("0.0.0.0", "::", "")
+DRAIN_WITHIN = 5.0
+"""Seconds clients told to leave may take, each a random time of it."""
+
+
+class Gateway(Service):
+    """The outward door of the cluster."""
+
+    LINK = LINK
+    RPC = RPC
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        settings, places = process.settings.gateway, process.places
+        process.metrics.counters.declare(COUNTERS)
+        self.mirror = Mirror(process.links, settings.fanout_slice_ms / 1000, process.metrics.counters)
+        keys = (TokenKey(key=process.secrets.token_key), *process.settings.auth.keys)
+        check_keys(keys)
+        process.metrics.counters.declare(MAIL_COUNTERS)
+        dbservers = Dbservers(process.callers, places, process.index)
+        self.front = Front(process, self.mirror, keys, Ids(dbservers), dbservers)
+        self.broadcasts = Broadcasts(self.front)
+        self.subscribing = Subscribing(self.front)
+        self.door = Door(self.front, places.host, places.tcp_port(process.index), places.port)
+
+    def peers(self) -> tuple[str, ...]:
+        return self.process.places.worlds + self.process.places.sessions
+
+    def start(self) -> None:
+        tasks, metrics = self.process.tasks, self.process.metrics
+        self.front.start()
+        self.door.open()
+        tasks.every("door", DOOR_EVERY, self.door.step)
+        tasks.spawn("mirror", self.mirror.run, core=True)
+        tasks.every("digests", DIGEST_EVERY, self.mirror.send_digests)
+        tasks.every("assignments", AGAIN_SECONDS, self.subscribing.step)
+        metrics.gauge("connections", "clients logged in", lambda: len(self.front.connections))
+        metrics.gauge("half_open", "clients not logged in yet", lambda: len(self.front.half_open))
+        metrics.gauge("rooms", "rooms with members here", lambda: len(self.mirror.rooms))
+        metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
+
+    def stop(self) -> None:
+        self.drain(self.process.settings.gateway.stop_timeout)
+        for connection in list(self.front.connections.values()):
+            connection.kick("restart", "the gateway stops")
+        self.front.stop()
+
+    def fenced(self) -> None:
+        self.process.log.warning("clients may have missed messages", connections=self.connections())
+
+    def connections(self) -> int:
+        return len(self.front.connections) + len(self.front.half_open)
+
+    def queues(self) -> dict[str, int]:
+        return {"requests": len(self.front.requests), "stuck": len(self.front.stuck)}
+
+    def link_down(self, peer: str) -> None:
+        self.front.requests.lost(peer)
+
+    def link_turn(self, peer: str) -> None:
+        self.mirror.turn(peer)
+
+    def link_up(self, peer: str) -> None:
+        if peer in self.process.places.worlds:
+            self.mirror.announce(peer)
+        else:
+            self._announce_logins(peer)
+            self.front.mail.read_all(self._logins_of(peer))
+
+    def _logins_of(self, session: str) -> list[Connection]:
+        owner = self.process.places.session_of
+        return [one for one in self.front.connections.values() if owner(one.user) == session]
+
+    def _announce_logins(self, session: str) -> None:
+        """Tell a session process all logins and watches that are its business."""
+        owner = self.process.places.session_of
+        logins = [
+            [c.number, c.user, c.device, c.kind, c.epoch, c.epoch // 1000, c.tags]
+            for c in self._logins_of(session)
+        ]
+        watched = [user for user in self.front.watchers if owner(user) == session]
+        for kind, rows in (("announce", logins), ("watches", watched)):
+            parts: list[Any] = list(parts_of(rows, ANNOUNCED)) or [[]]
+            for index, part in enumerate(parts):
+                item = [kind, part, index == 0, index == len(parts) - 1]
+                if not self.process.links.send(session, pack_item(item)):
+                    self.process.log.error("announce did not fit the link", session=session, kind=kind)
+                    return
+
+    def _others(self) -> list[str]:
+        """Name the other gateways, as clients reach them; [] when the address is not known here."""
+        places = self.process.places
+        if places.host in WILDCARDS:
+            return []
+        ports = {name: places.tcp_port(index) for index, name in enumerate(places.gateways)}
+        return [f"{places.host}:{port}" for name, port in ports.items() if name != self.process.name]
+
+    def drain(self, seconds: float) -> None:
+        """Let nobody in, tell everybody to leave, and wait for it at most so long."""
+        process, front = self.process, self.front
+        process.state = "draining" if process.state != "stopping" else "stopping"
+        self.door.close()
+        body = {"reason": "drain", "after": min(DRAIN_WITHIN, seconds), "to": self._others()}
+        frame = encode("goaway", 0, {key: value for key, value in body.items() if value != []})
+        pace = process.settings.gateway.drain_per_second
+        for part in parts_of(list(front.connections.values()), max(1, pace // 10)):
+            for connection in part:
+                connection.send(frame)
+            sleep(0.1)
+        until = front.now + seconds
+        while front.connections and front.now < until:
+            sleep(0.05)
+
+
+def parts_of(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Cut rows into parts of at most `size`."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+@LINK.on("ok")
+def ok(gateway: Gateway, peer: Peer, number: int, value: Any) -> None:
+    """A request was carried out."""
+    gateway.front.requests.succeed(number, value)
+
+
+@LINK.on("err")
+def err(gateway: Gateway, peer: Peer, number: int, code: str, message: str, facts: dict[str, Any]) -> None:
+    """A request was refused."""
+    gateway.front.requests.fail(number, code, message, facts)
+
+
+@LINK.on("m")
+def message(gateway: Gateway, peer: Peer, key: str, offset: int, uid: str, data: bytes, time_ms: int) -> None:
+    """A room has a new message."""
+    gateway.mirror.message(key, offset, uid, data, time_ms)
+
+
+@LINK.on("sync")
+def sync(gateway: Gateway, peer: Peer, key: str, epoch: int, offset: int) -> None:
+    """A room stands there now, whatever was heard of it before."""
+    gateway.mirror.sync(key, epoch, offset)
+
+
+@LINK.on("event")
+def event(gateway: Gateway, peer: Peer, key: str, kind: str, uid: str, count: int) -> None:
+    """Presence in a room changed."""
+    gateway.mirror.event(key, kind, uid, count)
+
+
+@LINK.on("roster")
+def roster(gateway: Gateway, peer: Peer, key: str, wanted: bool) -> None:
+    """A world wants a room's members by name, or no longer."""
+    gateway.mirror.name_members(key, wanted, peer.name)
+
+
+@LINK.on("recount")
+def recount(gateway: Gateway, peer: Peer) -> None:
+    """A world counts otherwise: tell it all again."""
+    gateway.mirror.announce(peer.name)
+
+
+@LINK.on("kick")
+def kick(gateway: Gateway, peer: Peer, number: int, epoch: int, code: str, reason: str) -> None:
+    """A login was replaced or is no longer allowed."""
+    connection = gateway.front.connections.get(number)
+    if connection is not None and connection.epoch == epoch:
+        connection.kick(code, reason)
+
+
+@LINK.on("stale")
+def stale(gateway: Gateway, peer: Peer, numbers: list[int]) -> None:
+    """Logins that were superseded while this gateway was away."""
+    for number in numbers:
+        connection = gateway.front.connections.get(number)
+        if connection is not None:
+            login.restart(connection)
+
+
+@LINK.on("presence")
+def presence(gateway: Gateway, peer: Peer, rows: list[list[Any]]) -> None:
+    """Watched users came or went; what was told already, before the stream began anew, is not repeated."""
+    for user, online, devices, since in rows:
+        watchers = gateway.front.watchers.get(user)
+        state = (online, devices)
+        if not watchers or gateway.front.told.get(user) == state:
+            continue
+        gateway.front.told[user] = state
+        body = {
+            "uid": uid_of(user),
+            "online": online,
+            "devices": people.devices_body(devices),
+            "since": since,
+        }
+        frame = encode("presence", 0, body)
+        for connection in list(watchers):
+            connection.send(frame)
+
+
+@LINK.on("inbox")
+def inbox(
+    gateway: Gateway, peer: Peer, numbers: list[int], mid: int, uid: str, data: bytes, time_ms: int
+) -> None:
+    """A message to users here."""
+    frame = inbox_frame(mid, uid, data, time_ms)
+    for number in numbers:
+        connection = gateway.front.connections.get(number)
+        if connection is not None:
+            connection.send(frame)
+
+
+@LINK.on("kept")
+def kept(gateway: Gateway, peer: Peer, rows: list[list[int]], mid: int, body: bytes) -> None:
+    """The live copy of a kept message: [connection, seq, the number before it] each."""
+    for number, seq, prev in rows:
+        connection = gateway.front.connections.get(number)
+        if connection is not None:
+            gateway.front.mail.live(connection, seq, prev, mid, body)
+
+
+@LINK.on("receipt")
+def receipt(
+    gateway: Gateway, peer: Peer, numbers: list[int], mid: int, uid: str, device: str, ms: int
+) -> None:
+    """A device has acked a message whose sender, here, wanted to know."""
+    frame = encode("receipt", 0, {"mid": mid, "uid": uid, "device": device, "time": ms})
+    for number in numbers:
+        connection = gateway.front.connections.get(number)
+        if connection is not None:
+            connection.send(frame)
+
+
+@LINK.on("assign")
+def assign(gateway: Gateway, peer: Peer, numbers: list[int], room: str, join: bool) -> None:
+    """The server wants clients in a room, or out of it."""
+    gateway.subscribing.assign(numbers, room, join)
+
+
+@LINK.on("tags")
+def tags(gateway: Gateway, peer: Peer, numbers: list[int], tags: list[str]) -> None:
+    """Other tags were set for devices."""
+    for number in numbers:
+        connection = gateway.front.connections.get(number)
+        if connection is not None:
+            connection.tags = gateway.front.tags(as_tags(tags))
+
+
+@RPC.on("broadcast")
+def broadcast(
+    gateway: Gateway, product: str, mid: int, body: bytes, bseq: int, prev: int, tags: list[str], rate: int
+) -> int:
+    """Write to all connections of a product; contract: common/net/front/broadcast.py."""
+    return gateway.broadcasts.broadcast(product, mid, body, bseq, prev, tags, rate)
+
+
+@RPC.on("load")
+def load(gateway: Gateway) -> dict[str, Any]:
+    """Say how full this gateway is; address: "host:port" for clients, "" when it is not known here."""
+    process = gateway.process
+    places = process.places
+    known = places.host not in WILDCARDS
+    return {
+        "connections": gateway.connections(),
+        "limit": process.settings.gateway.max_connections,
+        "address": f"{places.host}:{places.tcp_port(process.index)}" if known else "",
+        "state": process.state,
+    }
+
+
+@RPC.on("drain")
+def drain(gateway: Gateway) -> int:
+    """Begin to drain; give how many connections are to leave."""
+    gateway.process.tasks.spawn("drain", gateway.drain, 0.0)
+    return len(gateway.front.connections)
+
+
+if __name__ == "__main__":
+    main("gateway", Gateway)

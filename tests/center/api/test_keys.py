@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from center.api.keyring import STALE, Keyring
+from common.errors import DeadlineExceeded, Forbidden, RateLimited, Unauthorized, Unavailable
+from common.net import log as logs
+from tests.center.scene import Api, Processes, problem
+
+BODY = {"to": "alice", "data": 1}
+CALLS: dict[str, tuple[str, str, Any, str]] = {
+    "unicast": ("POST", "/v1/push/unicast", BODY, "push"),
+    "multicast": ("POST", "/v1/push/multicast", {"to": ["alice"], "data": 1}, "push"),
+    "broadcast": ("POST", "/v1/push/broadcast", {"data": 1}, "push"),
+    "room message": ("POST", "/v1/push/room", {"room": "plaza/a", "data": 1}, "push"),
+    "user": ("GET", "/v1/users/alice", None, "read"),
+    "new user": ("PUT", "/v1/users/alice", None, "users"),
+    "tags": ("PUT", "/v1/users/alice/tags", {"tags": []}, "users"),
+    "kick": ("POST", "/v1/users/alice/kick", {}, "users"),
+    "ban": ("POST", "/v1/users/alice/ban", {}, "users"),
+    "unban": ("POST", "/v1/users/alice/unban", None, "users"),
+    "join": ("POST", "/v1/users/alice/join", {"room": "plaza/a"}, "rooms"),
+    "leave": ("POST", "/v1/users/alice/leave", {"room": "plaza/a"}, "rooms"),
+    "rooms": ("GET", "/v1/rooms", None, "read"),
+    "room": ("GET", "/v1/rooms/plaza/a", None, "read"),
+    "stats": ("GET", "/v1/stats", None, "read"),
+    "message": ("GET", "/v1/messages/5", None, "read"),
+    "dispatch": ("GET", "/v1/dispatch?uid=alice", None, "users"),
+}
+SCOPES = {"push", "read", "users", "rooms", "tasks", "layouts"}
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api(Processes())
+
+
+@pytest.mark.parametrize("method, path, body, scope", CALLS.values(), ids=CALLS)
+def test_a_key_without_the_scope_is_forbidden_and_reaches_nobody(
+    api: Api, method: str, path: str, body: Any, scope: str
+):
+    key = api.processes.make_key(scopes=",".join(SCOPES - {scope}))
+    told = problem(api.send(method, path, body, key=key))
+    assert (told["status"], told["code"], told["scope"]) == (403, "forbidden", scope)
+    assert api.processes.methods() == []
+
+
+@pytest.mark.parametrize("method, path, body, scope", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("which", ["no key", "another secret", "unknown id", "revoked", "no key at all"])
+def test_no_valid_key_is_unauthorized_and_reaches_nobody(
+    api: Api, method: str, path: str, body: Any, scope: str, which: str
+):
+    good = api.processes.make_key(scopes="admin")
+    keys = {
+        "no key": "rk_",
+        "another secret": good[:-1] + ("0" if good[-1] != "0" else "1"),
+        "unknown id": good.replace("rk_0", "rk_f"),
+        "revoked": api.processes.make_key(revoked=5),
+        "no key at all": "",
+    }
+    answer = api.send(method, path, body, key=keys[which])
+    told = problem(answer)
+    assert (told["status"], told["code"]) == (401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert api.processes.methods() == []
+
+
+def test_wrong_secret_unknown_id_and_revoked_read_the_same(api: Api):
+    good = api.key
+    keys = [good[:-1] + "0", good.replace("rk_0", "rk_f"), api.processes.make_key(revoked=5)]
+    assert len({problem(api.post("/v1/push/unicast", BODY, key=key))["detail"] for key in keys}) == 1
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Token", ""])
+def test_a_key_under_another_scheme_is_no_key(api: Api, scheme: str):
+    headers = {"Authorization": f"{scheme} {api.key}".strip()}
+    assert api.post("/v1/push/unicast", BODY, key="", headers=headers).status_code == 401
+
+
+def test_the_product_is_the_keys_own_whatever_is_asked(api: Api):
+    api.processes.answers["deliver"] = 1
+    api.processes.answers["user_info"] = {"sequence": None, "banned": None}
+    api.processes.answers["user"] = {"online": False, "since": 0, "devices": []}
+    key = api.processes.make_key(product="q", scopes="push,read")
+    api.post("/v1/push/unicast", BODY, key=key)
+    assert api.processes.of("deliver")[0].args[0] == ["q/alice"]
+    assert api.get("/v1/users/alice", key=key).status_code == 404
+    assert api.processes.of("user_info")[0].args == ["q/alice"]
+
+
+def test_a_body_too_large_is_refused_before_it_is_read(api: Api):
+    small = Api(api.processes, center__request_bytes=2_000)
+    told = problem(small.post("/v1/push/unicast", {"to": "alice", "data": "x" * 2_000}))
+    assert (told["status"], told["code"]) == (413, "bad_packet")
+    assert api.processes.methods() == []
+
+
+BODIES: dict[str, tuple[bytes, str, int]] = {
+    "no JSON": (b"{", "application/json", 400),
+    "no text": (b"\xff\xfe\xff", "application/json", 400),
+    "nested for ever": (b"[" * 200_000, "application/json", 400),
+    "no map": (b"[1]", "application/json", 400),
+    "a bare number": (b"5", "application/json", 400),
+    "an endless number": (b'{"to": "a", "data": ' + b"9" * 5_000 + b"}", "application/json", 400),
+    "infinity": (b'{"to": "alice", "data": Infinity}', "application/json", 400),
+    "half a surrogate": (b'{"to": "alice", "data": "\\ud800"}', "application/json", 400),
+    "a form": (b"to=alice", "application/x-www-form-urlencoded", 415),
+    "JSON called text": (b"{}", "text/plain", 415),
+    "nothing": (b"", "application/json", 400),
+}
+
+
+@pytest.mark.parametrize("body, kind, status", BODIES.values(), ids=BODIES)
+def test_a_body_that_is_no_json_map_is_refused(api: Api, body: bytes, kind: str, status: int):
+    headers = {"Authorization": f"Bearer {api.key}"}
+    answer = api.client.post("/v1/push/unicast", data=body, content_type=kind, headers=headers)
+    told = problem(answer)
+    assert (told["status"], told["code"]) == (status, "bad_field" if "field" in told else "bad_packet")
+    assert api.processes.methods() == []
+
+
+def test_too_many_requests_of_one_key_wait_and_other_keys_do_not(api: Api):
+    few = Api(api.processes, center__requests_per_second=1)
+    api.processes.answers["stats"] = {"users": 1, "devices": 2}
+    codes = [few.get("/v1/stats").status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    answer = few.get("/v1/stats")
+    told = problem(answer)
+    assert told["code"] == "rate_limited" and 0 < told["after"] <= 1000
+    assert answer.headers["Retry-After"] == "1"
+    assert few.get("/v1/stats", key=api.processes.make_key()).status_code == 200
+
+
+def test_what_was_done_is_a_line_of_log_without_the_message(api: Api):
+    lines = io.StringIO()
+    logs.setup("info", "center-0", lines)
+    told = Processes(deliver=1)
+    talking = Api(told)
+    logs.setup("info", "center-0", lines)
+    talking.door.audit._log = logs.get()
+    talking.post("/v1/push/unicast", {"to": "alice", "data": "secret"})
+    [line] = lines.getvalue().splitlines()
+    assert "kind=unicast" in line and "product=p" in line and "alice" in line
+    assert "secret" not in line and talking.key not in line
+
+
+class Book:
+    """Keys in storage that may be away."""
+
+    def __init__(self) -> None:
+        self.processes = Processes()
+        self.text = self.processes.make_key(scopes="push")
+        self.number = self.text.split("_")[1]
+        self.error: Exception | None = None
+        self.asked = 0
+
+    def find(self, number: str) -> dict[str, Any] | None:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        return self.processes.keys.get(number)
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+def test_a_key_is_read_again_once_it_is_no_longer_fresh(book: Book):
+    now = [0.0]
+    ring = Keyring(book.find, 5.0, 1_000, lambda: now[0])
+    assert ring.admit(book.text, "push") == (book.number, "p", ("push",))
+    book.processes.keys[book.number]["revoked"] = 1
+    book.processes.keys[book.number] = dict(book.processes.keys[book.number])
+    now[0] = 4.9
+    assert book.asked == 1
+    now[0] = 5.0
+    with pytest.raises(Unauthorized):
+        ring.admit(book.text, "push")
+    assert book.asked == 2
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), DeadlineExceeded("slow")], ids=["away", "slow"])
+def test_while_storage_is_away_a_key_seen_lately_goes_on_working(book: Book, error: Exception):
+    now = [0.0]
+    ring = Keyring(book.find, 5.0, 1_000, lambda: now[0])
+    ring.admit(book.text, "push")
+    book.error = error
+    now[0] = STALE - 1
+    ring.admit(book.text, "push")
+    with pytest.raises(Forbidden):
+        ring.admit(book.text, "read")
+    with pytest.raises(Unauthorized):
+        ring.admit(book.text[:-1] + "0", "push")
+    now[0] = STALE
+    with pytest.raises(type(error)):
+        ring.admit(book.text, "push")
+
+
+def test_an_unknown_key_is_not_asked_for_again_at_once(book: Book):
+    ring = Keyring(book.find, 5.0, 1_000, lambda: 0.0)
+    for _ in range(3):
+        with pytest.raises(Unauthorized):
+            ring.admit(book.text.replace("rk_0", "rk_f"), "push")
+    assert book.asked == 1
+
+
+def test_the_rate_counts_per_key(book: Book):
+    now = [0.0]
+    ring = Keyring(book.find, 5.0, 1, lambda: now[0])
+    other = book.processes.make_key(scopes="push")
+    for _ in range(2):
+        ring.admit(book.text, "push")
+    with pytest.raises(RateLimited) as caught:
+        ring.admit(book.text, "push")
+    ring.admit(other, "push")
+    now[0] += caught.value.facts["after"] / 1000
+    ring.admit(book.text, "push")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.cluster.cluster import Cluster
+
+MakeCluster = Callable[..., Cluster]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A ready cluster with the default settings, shared by the tests of a module."""
+    running = Cluster()
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def make_cluster() -> Iterator[MakeCluster]:
+    """Start ready clusters with settings of the test's own: `make_cluster({"cluster.gateways": 4})`."""
+    running: list[Cluster] = []
+
+    def make(settings: Mapping[str, Any] | None = None, ready: bool = True) -> Cluster:
+        made = Cluster(settings)
+        running.append(made)
+        if ready:
+            made.wait_ready()
+        return made
+
+    try:
+        yield make
+    finally:
+        for made in running:
+            made.stop()

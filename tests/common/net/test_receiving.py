@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+from common.net.store import Store, value
+from tests.common.net.posting import ALICE, Post
+from tests.common.net.test_sending import watch
+
+
+def test_a_login_with_nothing_new_is_one_round_trip(store: Store) -> None:
+    post = Post(store)
+    post.login()
+    post.broadcast("a")
+    post.ack(bseq=post.login().bseq)
+    trips = watch(store)
+    post.login()
+    assert trips == [["GET", "mail_load"]]
+
+
+def test_a_backlog_in_memory_costs_no_further_round_trip(store: Store) -> None:
+    post = Post(store)
+    post.login()
+    post.sends(*"abc")
+    trips = watch(store)
+    post.login()
+    assert trips == [["GET", "mail_load"]]
+    other = Post(store, users=None)
+    other.login()
+    assert trips[1:] == [["GET", "mail_load"], ["HMGET"]]
+
+
+def test_acks_of_many_users_are_a_few_round_trips(store: Store) -> None:
+    users = [f"p/u{n}" for n in range(300)]
+    post = Post(store, users=users)
+    for user in users:
+        post.login(user=user)
+    sent, (_, bseq, _) = post.send("a", *users), post.broadcast("b")
+    trips = watch(store)
+    rows = [[user, "phone", sent.seqs[user], bseq] for user in users]
+    assert post.saver.receiver.ack(rows, post.now_ms) == ["ok"] * 300
+    assert [len(trip) for trip in trips] == [2, 300, 1, 2]
+
+
+def test_each_row_has_its_own_answer(store: Store) -> None:
+    post = Post(store)
+    post.login()
+    (seq,) = post.sends("a")
+    positions: list[Any] = [(seq + 1, None), (seq, None), (None, 99)]
+    rows = [[ALICE, "phone", *position] for position in positions]
+    assert post.saver.receiver.ack(rows, post.now_ms) == ["seq", "ok", "bseq"]
+
+
+def test_nothing_to_ack_is_fine(store: Store) -> None:
+    assert Post(store).saver.receiver.ack([], 1) == []
+
+
+def test_a_device_not_known_is_not_made_by_being_seen(store: Store) -> None:
+    post = Post(store)
+    post.seen("ghost")
+    assert store.call("EXISTS", f"db_smeta:{{{ALICE}}}") == 0
+
+
+def test_a_login_that_died_before_its_broadcast_position_was_written_takes_it_later(store: Store) -> None:
+    post = Post(store)
+    post.broadcast("before")
+    value(
+        store.run([post.saver.mailboxes.load_script(ALICE, "phone", None, 10, 1_000, True, post.now_ms)])[0]
+    )
+    inbox = post.login()
+    assert inbox.broadcasts == []
+    post.broadcast("after")
+    assert [body for _, _, body in post.login().broadcasts] == [b"after"]

@@ -1,0 +1,67 @@
+"""Each bench at a tiny size: that it runs, hears everything and says what it must; never how fast."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from common.settings import ROOT
+from loadtest.bench.__main__ import BENCHES, main
+from loadtest.bench.fanout import GATHERED, WARM_UP
+
+SIZES: dict[str, dict[str, Any]] = {
+    "memory": {"users": 40, "rooms_of": 10, "park_after": 0.2},
+    "fanout": {"members": 40, "messages": 3, "bursts": 2, "rounds": 2},
+    "echo": {"clients": 10, "seconds": 0.1, "rounds": 1},
+    "login": {"users": 40, "rooms_of": 10},
+    "links": {"items": 4096, "rounds": 1},
+    "keeping": {"receivers": 100, "rounds": 1},
+}
+SAYS: dict[str, set[str]] = {
+    "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
+    "fanout": {"single_of_bare", "gathered_of_single", "bare_sends_per_cpu_second", "received"},
+    "echo": {"bare_per_cpu_second", "parked_of_bare", "talking_of_bare"},
+    "login": {"logins_per_second", "cpu_us_per_login", "ceiling_connects_per_second"},
+    "links": {"batches"},
+    "keeping": {"receivers_per_second", "redis_cpu_us_per_receiver", "ledger_bytes_per_receiver"},
+}
+
+
+def test_every_bench_is_tried_here() -> None:
+    assert set(SIZES) == set(BENCHES)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_everything(name: str) -> None:
+    sizes = SIZES[name]
+    figures = bench(name, *(f"{key}={value}" for key, value in sizes.items()))
+    assert figures["bench"] == name
+    assert {"cores", "ram_mib", "kernel", "python", "versions", "commit"} <= set(figures["machine"])
+    assert SAYS[name] <= set(figures)
+    assert figures.get("errors", {}) == {}
+    assert figures.get("misplaced", 0) == 0
+    if name == "fanout":
+        messages = WARM_UP + sizes["rounds"] * (sizes["messages"] + sizes["bursts"] * GATHERED)
+        assert figures["received"] == sizes["members"] * messages
+
+
+def test_an_unknown_bench_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed"]) == 2
+    assert "memory, fanout, echo, login, links, keeping" in capsys.readouterr().err
+
+
+def bench(*words: str) -> dict[str, Any]:
+    """Run a bench as `make bench` does; give the object it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest.bench", *words],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures

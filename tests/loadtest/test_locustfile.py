@@ -1,0 +1,60 @@
+"""A few locust users against a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from locust.env import Environment
+from locust.event import Events
+
+from common.settings import ROOT
+from loadtest.locustfile import Talker
+from loadtest.order import Order
+from roost_client import Message
+from tests.cluster.cluster import Cluster
+
+USERS = 6
+PATHS = os.pathsep.join(["clients/python/src", str(ROOT)])
+
+
+def run_locust(cluster: Cluster, address: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Run some users for a few seconds; give the exit code and the statistics by name."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--json"]
+        + ["-u", str(USERS), "-r", str(USERS), "-t", "3s", "--host", address]
+        + ["--run-dir", str(cluster.run_dir), "--rooms", "2", "--publish-every", "0.1"],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": PATHS},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    rows = json.loads(done.stdout[done.stdout.index(b"[") :])
+    return done.returncode, {row["name"]: row for row in rows}
+
+
+def test_users_over_all_gateways_hear_their_rooms_in_order_and_nothing_is_lost(cluster: Cluster) -> None:
+    host, port = cluster.tcp()
+    code, rows = run_locust(cluster, f"{host}:{port}")
+    assert code == 0
+    assert rows["connect"]["num_requests"] == USERS
+    assert rows["join"]["num_requests"] == USERS
+    assert rows["publish"]["num_requests"] >= USERS * 5
+    assert rows["own message"]["num_requests"] >= rows["publish"]["num_requests"]
+    assert "order" not in rows
+
+
+def test_a_message_out_of_order_is_a_failure_locust_counts() -> None:
+    environment = Environment(user_classes=[Talker], events=Events())
+    failures = []
+    environment.events.request.add_listener(lambda **request: failures.append(request["exception"]))
+    user = Talker(environment)
+    user.uid, user.order = "anna", Order()
+    for offset in (1, 2, 4):
+        user._heard(Message("plaza/a", 1, offset, "ben", {}, 0))
+    assert [str(failure) for failure in failures] == ["plaza/a: offset 4 after 2"]

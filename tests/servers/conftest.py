@@ -1,0 +1,3 @@
+from tests.redis_server import make_store, own_redis, redis_server, shared_redis, store
+
+__all__ = ["make_store", "own_redis", "redis_server", "shared_redis", "store"]

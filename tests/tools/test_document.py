@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import dataclasses
+
+from common.settings import SECTIONS
+from tools import document
+
+
+def test_the_configuration_page_is_current() -> None:
+    assert document.PAGE.read_text() == document.page(), "run `make docs`"
+
+
+def test_every_setting_has_its_row_and_its_variable() -> None:
+    page = document.page()
+    for section, kind in SECTIONS.items():
+        assert f"\n## {section}\n" in page
+        for field in dataclasses.fields(kind):
+            assert f"| `ROOST_{section.upper()}_{field.name.upper()}` |" in page

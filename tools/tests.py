@@ -1,0 +1,37 @@
+"""`make test`: all tests, in two processes at once.
+
+The tests on real clusters wait most of their time, for processes to come back or to
+stay frozen; the others compute. Side by side they take little more than the slower
+of the two. With arguments it is plain pytest.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+
+from common.settings import ROOT
+
+WAITING = ("tests/cluster", "tests/loadtest")
+PYTEST = (sys.executable, "-m", "pytest")
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest; give its exit code, the larger one of the two."""
+    if arguments:
+        return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
+    computing = [f"--ignore={folder}" for folder in WAITING]
+    with tempfile.TemporaryFile() as output:
+        other = subprocess.Popen([*PYTEST, *computing], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            code = subprocess.run([*PYTEST, *WAITING], cwd=ROOT).returncode
+        finally:
+            code_of_other = other.wait()
+        output.seek(0)
+        sys.stdout.buffer.write(output.read())
+    return max(code, code_of_other)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
