@@ -62,13 +62,17 @@ def make_venv(uv: "str | None", python: "str | None") -> None:
 
 
 def install(uv: "str | None", which: str) -> None:
-    """Put into .venv what requirements/<which>.lock lists, each file checked by its hash."""
+    """Put into .venv what requirements/<which>.lock lists, each file checked by its hash.
+
+    The lock is complete, so nothing is resolved: pip, asked to, takes `pydantic[email]` of a
+    dependency for another requirement than the pinned `pydantic` and wants the newest.
+    """
     lock = ROOT / "requirements" / f"{which}.lock"
     tool: Sequence[str | Path] = (
         [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
     )
     _do(
-        [*tool, "--quiet", "--require-hashes", "-r", lock],
+        [*tool, "--quiet", "--require-hashes", "--no-deps", "-r", lock],
         f"could not install {lock.name}; the lines above say why",
     )
 
