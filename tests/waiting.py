@@ -23,3 +23,10 @@ def pause(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         gevent.sleep(STEP)
+
+
+def stand_still(seconds: float) -> None:
+    """Let nothing in this process run for so long, as when the machine has no time for it."""
+    until_then = time.monotonic() + seconds
+    while time.monotonic() < until_then:
+        pass

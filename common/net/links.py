@@ -152,6 +152,7 @@ class Links:
         self._incarnation = incarnation
         self._lease = lease
         self._settings = settings
+        self._look_every = settings.idle_every / 2
         self._tasks = tasks
         self._thaw = thaw
         self._counters = counters
@@ -181,7 +182,7 @@ class Links:
         self._puller = Puller(self._context, self._places.link_address(self._own_name), self._deliver)
         puller = self._tasks.spawn("link puller", self._puller.run, core=True)
         on_death(self._puller, lambda _: puller.kill(block=False))
-        self._tasks.every("link silence", self._settings.idle_every / 2, self._notice_silence)
+        self._tasks.every("link silence", self._look_every, self._notice_silence)
 
     def _connect(self, peer: Peer) -> None:
         peer.pusher = Pusher(self._context, self._places.link_address(peer.name))
@@ -270,12 +271,11 @@ class Links:
         except (BadPacket, KeyError, TypeError, ValueError) as error:
             self._refuse(error)
             return
-        now = time.monotonic()
-        if now < peer.deaf_until:
+        if time.monotonic() < peer.deaf_until:
             return
         stream = peer.stream
         before = (stream.open, stream.begun)
-        verdict = stream.receive(header, self._incarnation, self._lease.term, now)
+        verdict = stream.receive(header, self._incarnation, self._lease.term)
         if verdict is Verdict.STALE:
             return
         if (stream.open, stream.begun) != before:
@@ -307,9 +307,13 @@ class Links:
         peer.arrived.set()
 
     def _notice_silence(self) -> None:
-        limit = time.monotonic() - self._settings.silent_after
+        """End streams of peers not heard for so many looks, between which this process did listen.
+
+        Its own standstill, however long, is one look: what peers said meanwhile is heard before the next.
+        """
+        limit = self._settings.silent_after / self._look_every
         for peer in self._peers.values():
-            if peer.stream.open and peer.stream.heard_at < limit:
+            if peer.stream.look() > limit and peer.stream.open:
                 self._log.warning("peer is silent", peer=peer.name)
                 self._end(peer)
 

@@ -53,16 +53,16 @@ class Stream:
         session: the one begun last, or (follower) the one that is to end.
         open: the session goes on.
         begun: how many sessions began; tells one from the next.
-        heard_at: when the peer's present incarnation and term was heard last.
+        looks: how many there were since the peer's present incarnation and term was heard.
         peer_knows_us: its last batch named our present incarnation and term.
     """
 
     __slots__ = (
         "awaited",
         "begun",
-        "heard_at",
         "incarnation",
         "initiates",
+        "looks",
         "open",
         "peer_knows_us",
         "sent",
@@ -79,16 +79,15 @@ class Stream:
         self.begun = 0
         self.sent = 0
         self.awaited = 0
-        self.heard_at = 0.0
+        self.looks = 0
         self.peer_knows_us = False
 
-    def receive(self, header: Header, own_incarnation: str, own_term: int, now: float) -> Verdict:
+    def receive(self, header: Header, own_incarnation: str, own_term: int) -> Verdict:
         """Judge a batch by its header. An initiator without an open session starts the next one then.
 
         Args:
             header: as read from the batch.
             own_incarnation, own_term: this process's present ones.
-            now: monotonic seconds.
 
         Returns:
             STALE: from an older incarnation or term; nothing of it may be looked at.
@@ -103,7 +102,7 @@ class Stream:
         sender = (header.sender_incarnation, header.sender_term)
         if sender < (self.incarnation, self.term):
             return Verdict.STALE
-        self.heard_at = now
+        self.looks = 0
         was_open = self.open
         if sender > (self.incarnation, self.term):
             self.incarnation, self.term = sender
@@ -156,6 +155,11 @@ class Stream:
         self.begun += 1
         self.sent = 0
         self.awaited = 0
+
+    def look(self) -> int:
+        """Count a look whether the peer is silent; give how many there were since it was heard."""
+        self.looks += 1
+        return self.looks
 
     def close(self) -> None:
         """End the session: the peer is silent, a queue overflowed, or this process was frozen."""

@@ -11,7 +11,7 @@ from gevent.event import Event
 from common.net import links
 from common.settings import Link
 from tests.common.net.sites import FAST, Post, Site, Sites
-from tests.waiting import pause, until
+from tests.waiting import pause, stand_still, until
 
 A, B, C = "gateway-0", "world-0", "world-1"
 
@@ -125,6 +125,14 @@ def test_an_idle_link_stays_up_by_empty_batches(pair: tuple[Site, Site]):
     assert a.counters.batches_in - before[0] >= 5 and b.counters.batches_in - before[1] >= 5
     assert a.service.turns(B) == b.service.turns(A) == ["up"]
     assert a.counters.items_in == b.counters.items_in == 0
+
+
+def test_a_standstill_of_this_process_is_no_silence_of_its_peers(pair: tuple[Site, Site]):
+    a, b = pair
+    for _ in range(3):
+        stand_still(2 * FAST.silent_after)
+        pause(FAST.idle_every)
+    assert a.service.turns(B) == b.service.turns(A) == ["up"]
 
 
 @pytest.mark.parametrize("dead", [A, B])

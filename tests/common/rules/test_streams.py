@@ -24,7 +24,7 @@ def header(
 
 
 def receive(stream: Stream, *args: object, **kwargs: object) -> Verdict:
-    return stream.receive(header(*args, **kwargs), NOW, 1, 5.0)  # type: ignore[arg-type]
+    return stream.receive(header(*args, **kwargs), NOW, 1)  # type: ignore[arg-type]
 
 
 def opened(stream: Stream) -> Stream:
@@ -158,10 +158,11 @@ def test_a_closed_stream_of_an_initiator_begins_anew_at_the_first_sign_of_life()
 
 def test_what_is_stale_is_no_sign_of_life():
     stream = opened(follower())
-    stream.receive(header(1, 1, sender=(OLD, 1)), NOW, 1, 99.0)
-    assert stream.heard_at == 5.0
-    stream.receive(header(1, 1), NOW, 1, 99.0)
-    assert stream.heard_at == 99.0
+    assert [stream.look(), stream.look()] == [1, 2]
+    receive(stream, 1, 1, sender=(OLD, 1))
+    assert stream.look() == 3
+    receive(stream, 1, 1)
+    assert stream.look() == 1
 
 
 def test_each_session_that_begins_is_counted():

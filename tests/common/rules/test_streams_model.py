@@ -77,8 +77,8 @@ class Side:
             self.made += 1
         return self.stream.next_header(self.name, self.incarnation, self.term), items
 
-    def receive(self, header: Header, items: list[Item], now: float) -> Verdict:
-        verdict = self.stream.receive(header, self.incarnation, self.term, now)
+    def receive(self, header: Header, items: list[Item]) -> Verdict:
+        verdict = self.stream.receive(header, self.incarnation, self.term)
         self.tell()
         if verdict in (Verdict.NEW, Verdict.NEXT):
             self.handled.extend(items)
@@ -92,7 +92,6 @@ class Pair(RuleBasedStateMachine):
         super().__init__()
         self.sides = {"a": Side("a", "b"), "b": Side("b", "a")}
         self.wires: dict[str, deque[tuple[Header, list[Item]]]] = {"a": deque(), "b": deque()}
-        self.now = 0.0
 
     def other(self, name: str) -> Side:
         return self.sides["b" if name == "a" else "a"]
@@ -162,10 +161,9 @@ class Pair(RuleBasedStateMachine):
         self.sides[name].silence()
 
     def deliver(self, name: str, batch: tuple[Header, list[Item]]) -> Verdict:
-        self.now += 1
         header, items = batch
         receiver = self.other(name)
-        verdict = receiver.receive(header, items, self.now)
+        verdict = receiver.receive(header, items)
         if verdict in (Verdict.NEW, Verdict.NEXT):
             sender = (header.sender_incarnation, header.sender_term)
             assert sender == (receiver.stream.incarnation, receiver.stream.term)
