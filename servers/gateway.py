@@ -20,7 +20,6 @@ from common.net.front.broadcast import Broadcasts
 from common.net.front.connection import Connection
 from common.net.front.front import COUNTERS, Front
 from common.net.front.listener import Door
-from common.net.front.mail import COUNTERS as MAIL_COUNTERS
 from common.net.front.mirror import Mirror
 from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
 from common.net.idrange import Ids
@@ -57,7 +56,6 @@ class Gateway(Service):
         self.mirror = Mirror(process.links, settings.fanout_slice_ms / 1000, process.metrics.counters)
         keys = (TokenKey(key=process.secrets.token_key), *process.settings.auth.keys)
         check_keys(keys)
-        process.metrics.counters.declare(MAIL_COUNTERS)
         dbservers = Dbservers(process.callers, places, process.index)
         self.front = Front(process, self.mirror, keys, Ids(dbservers), dbservers)
         self.broadcasts = Broadcasts(self.front)
@@ -93,7 +91,12 @@ class Gateway(Service):
         return len(self.front.connections) + len(self.front.half_open)
 
     def queues(self) -> dict[str, int]:
-        return {"requests": len(self.front.requests), "stuck": len(self.front.stuck)}
+        front = self.front
+        return {
+            "requests": len(front.requests),
+            "stuck": len(front.stuck),
+            "untold": len(front.mail.untold),
+        }
 
     def link_down(self, peer: str) -> None:
         self.front.requests.lost(peer)
@@ -251,11 +254,9 @@ def inbox(
 
 @LINK.on("kept")
 def kept(gateway: Gateway, peer: Peer, rows: list[list[int]], mid: int, body: bytes) -> None:
-    """The live copy of a kept message: [connection, seq, the number before it] each."""
-    for number, seq, prev in rows:
-        connection = gateway.front.connections.get(number)
-        if connection is not None:
-            gateway.front.mail.live(connection, seq, prev, mid, body)
+    """The live copy of a kept message: [connection, seq, the number given before it] each."""
+    here = gateway.front.connections
+    gateway.front.mail.live([(here[row[0]], row[1], row[2]) for row in rows if row[0] in here], mid, body)
 
 
 @LINK.on("receipt")

@@ -1,9 +1,11 @@
 """Acks of this gateway's devices on their way to storage: merged, many in one call.
 
-An ack is cumulative, so of several the highest stands. They are told each second, when
-200 devices have some, and as soon as a connection that acked has ended. What storage does
-not take is kept and told later; if this gateway dies first, its devices get a little
-again and drop it by number.
+An ack is cumulative, so of several the highest stands. Those of messages are told each
+second, when 200 devices have some, and as soon as a connection that acked has ended. One
+of broadcasts alone goes with the next of these, or after a minute: a broadcast to all
+users would have all mailboxes written at once. What storage does not take is kept and
+told later; if this gateway dies first, its devices get a little again and drop it by
+number.
 
 Source: docs/protocol.md, section 6, inbox.
 """
@@ -11,6 +13,8 @@ Source: docs/protocol.md, section 6, inbox.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from common.net.front.connection import Connection
 
 SECONDS = 1.0
+BROADCAST_SECONDS = 60.0
+"""How long an ack of broadcasts alone waits for one of messages to go along with."""
 AT_ONCE = 200
 """Devices with acks that make a call due, and rows of one call."""
 KEPT = 100_000
@@ -36,25 +42,42 @@ Rows = dict[tuple[str, str], list[Any]]
 
 
 class Acks:
-    """What devices have acked and storage has not heard."""
+    """What devices have acked and storage has not heard.
 
-    def __init__(self, dbservers: Dbservers) -> None:
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, dbservers: Dbservers, clock: Callable[[], float] = time.monotonic) -> None:
         self._dbservers = dbservers
+        self._clock = clock
         self._log = get_log()
         self._moved: dict[Connection, None] = {}
+        self._broadcasts: dict[Connection, float] = {}
         self._acks: Rows = {}
         self._seen: Rows = {}
         self._full = Event()
 
-    def moved(self, connection: Connection) -> None:
-        """A connection has acked something."""
+    def __len__(self) -> int:
+        """Devices with acks that storage has not heard."""
+        return len(self._moved) + len(self._broadcasts) + len(self._acks)
+
+    def moved(self, connection: Connection, is_mail: bool) -> None:
+        """A connection has acked something: messages, or broadcasts alone."""
+        if not is_mail:
+            if connection not in self._moved:
+                self._broadcasts.setdefault(connection, self._clock() + BROADCAST_SECONDS)
+            return
+        self._broadcasts.pop(connection, None)
         self._moved[connection] = None
         if len(self._moved) >= AT_ONCE:
             self._full.set()
 
     def ended(self, connection: Connection, box: Box) -> None:
         """A connection is gone: what it acked is kept, and that it was there."""
-        if self._moved.pop(connection, 0) is None:
+        if connection in self._moved or connection in self._broadcasts:
+            self._moved.pop(connection, None)
+            self._broadcasts.pop(connection, None)
             self._keep(_row(connection, box))
             self._full.set()
         if box.loaded and time.time() - connection.epoch / 1_000_000 >= SETTLED_SECONDS:
@@ -69,9 +92,13 @@ class Acks:
             self.flush()
 
     def flush(self) -> None:
-        """Tell storage all that has gathered; what it does not take is kept."""
+        """Tell storage all that is due; what it does not take is kept."""
+        now = self._clock()
+        due = [connection for connection, _ in takewhile(lambda one: one[1] <= now, self._broadcasts.items())]
+        for connection in due:
+            del self._broadcasts[connection]
         moved, self._moved = self._moved, {}
-        for connection in moved:
+        for connection in [*moved, *due]:
             if connection.box is not None:
                 self._keep(_row(connection, connection.box))
         acks, self._acks = self._acks, {}

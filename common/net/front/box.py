@@ -1,4 +1,4 @@
-"""The mailbox of one connection: its two streams, and what a kept message looks like when stored.
+"""The mailbox of one connection, and what a kept message looks like when stored.
 
     letter   msgpack [sender's uid, data, time in ms, receipt wanted]
 
@@ -44,28 +44,45 @@ class Receipt(NamedTuple):
     sender: str
 
 
-class Box:
-    """The two streams of one connection, and the receipts its acks are to give.
+class Box(Inbox):
+    """The mailbox of one connection: its streams, and the receipts its acks are to give.
 
     Attributes:
         loaded: its positions are known; until then everything live waits.
         welcome: what is to be called when they are; None afterwards.
+        gap: something was dropped, and the next message written is to say so.
         bseq_told: the broadcast position the store has heard.
     """
 
-    __slots__ = ("bseq", "bseq_told", "loaded", "receipts", "seq", "welcome")
+    __slots__ = ("bseq_told", "gap", "loaded", "receipts", "welcome")
 
     def __init__(self, welcome: Welcome | None) -> None:
-        self.seq = Inbox(0)
-        self.bseq = Inbox(0)
+        super().__init__()
         self.bseq_told = 0
+        self.gap = False
         self.loaded = False
         self.welcome = welcome
         self.receipts: list[Receipt] | None = None
+
+    def load(self, acked: int, backed: int, gap: bool) -> bool:
+        """Take the device's stored positions and say welcome; False where that was said before.
+
+        What came live before is still to be read.
+        """
+        self.begin(acked, backed)
+        self.loaded, self.bseq_told = True, backed
+        return self.greet({"seq": acked, "bseq": backed, "gap": gap})
+
+    def greet(self, positions: dict[str, Any] | None) -> bool:
+        """Say welcome, once; False where it was said before."""
+        welcome, self.welcome = self.welcome, None
+        if welcome is not None:
+            welcome(positions)
+        return welcome is not None
 
     @property
     def wants_read(self) -> bool:
         """Tell whether the mailbox is to be read now."""
         if not self.loaded:
-            return not self.seq.reading
-        return self.seq.wants_read or self.bseq.wants_read
+            return not self.reading
+        return super().wants_read

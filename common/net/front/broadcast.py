@@ -4,8 +4,8 @@
                               └─▶ connections in slices, at most `rate` a second, in the order begun
 
 A kept one (`bseq`) goes into each connection's stream of broadcasts, so whoever came
-in meanwhile, or was missed, reads it from the log. One that is not kept is written as
-it is, once encoded, to whoever is here when it begins.
+in meanwhile, or was missed, reads it from the log. One that is not kept goes to whoever
+is here when it begins. Both are encoded once.
 
 A call repeated under the same message id waits for the same walk, or gets its result.
 """
@@ -134,7 +134,7 @@ class Broadcasts:
             if connection.user.startswith(prefix) and one.wanted.fits(connection.tags)
         ]
         letter = unpack_letter(one.body)
-        frame = inbox_frame(one.mid, letter.uid, letter.data, letter.time)
+        frame = inbox_frame(one.mid, letter.uid, letter.data, letter.time, bseq=one.bseq or None)
         began, slice_seconds = time.monotonic(), self._front.settings.fanout_slice_ms / 1000
         yield_at, written = began + slice_seconds, 0
         for connection in receivers:
@@ -150,7 +150,7 @@ class Broadcasts:
         if connection.closed:
             return False
         if one.bseq:
-            self._front.mail.live_broadcast(connection, one.mid, one.body, one.bseq, one.prev)
+            self._front.mail.live_broadcast(connection, frame, one.bseq, one.prev, len(one.body))
         else:
             connection.send(frame)
         self._front.counters.broadcast_written += 1

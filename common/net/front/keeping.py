@@ -72,7 +72,7 @@ def keep(front: Front, connection: Connection, fields: dict[str, Any]) -> dict[s
     online = 0
     for session, answer in ask_all(front, connection, items).items():
         if isinstance(answer, RequestError):
-            front.mail.tell(session, shards[session], mid, body)
+            front.mail.untold.add(session, shards[session])
         else:
             online += answer
     return {"mid": mid, "online": online}

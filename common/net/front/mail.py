@@ -15,6 +15,7 @@ Source: docs/protocol.md, section 6, inbox; docs/architecture.md, the path of a 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ from gevent.event import Event
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
 from common.net.front.acks import Acks
-from common.net.front.box import Box, Receipt, Welcome, unpack_letter
+from common.net.front.box import Box, Letter, Receipt, Welcome, unpack_letter
+from common.net.front.untold import Untold
 from common.net.log import get as get_log
 from common.net.metrics import Counters
 from common.net.tasks import Tasks
-from common.rules.inbox import Inbox, Verdict
+from common.rules.inbox import Verdict
 from common.wire.batch import pack_item
 from common.wire.codec import inbox_frame
 from common.wire.names import uid_of
@@ -40,13 +42,10 @@ READERS = 4
 READ_AT_ONCE = 64
 """Devices one call reads for."""
 AGAIN_SECONDS = 1.0
-UNTOLD_ITEMS = 10_000
-UNTOLD_SECONDS = 60.0
 COUNTERS = {
     "kept_written": "kept messages written to devices",
     "kept_reads": "mailboxes read",
     "kept_acks": "acks taken",
-    "kept_untold": "kept messages whose receivers' session could not be told at once",
 }
 
 
@@ -55,19 +54,24 @@ class Mail:
 
     Args:
         dbservers: the store. links: the way to sessions. tasks: owner of the greenlets.
+        counters: those of COUNTERS are declared in it.
+
+    Attributes:
+        untold: receivers whose session is to be told later.
     """
 
     def __init__(self, dbservers: Dbservers, links: Links, tasks: Tasks, counters: Counters) -> None:
         self._dbservers = dbservers
         self._links = links
         self._tasks = tasks
+        counters.declare(COUNTERS)
         self._counters = counters
         self._log = get_log()
-        self._wanted: dict[Connection, None] = {}
+        self._wanted: OrderedDict[Connection, None] = OrderedDict()
         self._wake = Event()
         self._failed: dict[Connection, None] = {}
         self._acks = Acks(dbservers)
-        self._untold: list[tuple[float, str, bytes]] = []
+        self.untold = Untold(links, counters)
 
     def start(self) -> None:
         """Begin to read, ack and tell."""
@@ -84,7 +88,7 @@ class Mail:
         self.want(connection)
 
     def want(self, connection: Connection) -> None:
-        """Have a connection's mailbox read soon."""
+        """Have a connection's mailbox read soon, after those that wait already."""
         self._wanted[connection] = None
         self._wake.set()
 
@@ -92,7 +96,7 @@ class Mail:
         """Read the mailboxes of all these again: something may have passed them by."""
         for connection in connections:
             if connection.box is not None and connection.box.loaded:
-                connection.box.seq.behind = connection.box.bseq.behind = True
+                connection.box.behind = True
                 self.want(connection)
 
     def _read_loop(self) -> None:
@@ -100,7 +104,7 @@ class Mail:
             self._wake.wait()
             batch: list[Connection] = []
             while self._wanted and len(batch) < READ_AT_ONCE:
-                connection, _ = self._wanted.popitem()
+                connection, _ = self._wanted.popitem(last=False)
                 if not connection.closed and connection.box is not None and connection.box.wants_read:
                     batch.append(connection)
             if not self._wanted:
@@ -125,11 +129,8 @@ class Mail:
     def _read_failed(self, connection: Connection) -> None:
         box = connection.box
         assert box is not None
-        box.seq.read_failed()
-        box.bseq.read_failed()
-        if box.welcome is not None:
-            welcome, box.welcome = box.welcome, None
-            welcome(None)
+        box.read_failed()
+        box.greet(None)
         self._failed[connection] = None
 
     def _take_page(self, connection: Connection, page: list[Any]) -> None:
@@ -137,80 +138,78 @@ class Mail:
         box = connection.box
         assert box is not None
         messages, broadcasts, gap, more, seq, bseq, acked, backed = page
-        if not box.loaded:
-            box.loaded = True
-            box.seq, box.bseq = _from(acked, box.seq), _from(backed, box.bseq)
-            box.bseq_told = backed
-            if box.welcome is not None:
-                welcome, box.welcome = box.welcome, None
-                welcome({"seq": acked, "bseq": backed, "gap": gap})
+        is_told = not box.loaded and box.load(acked, backed, gap)
+        box.gap = box.gap or gap
         for number, mid, body in messages:
-            self._write(connection, mid, body, seq=number, gap=gap)
-            gap = False
+            if box.seq.take(number, len(body)):
+                self._write(connection, unpack_letter(body), mid, seq=number)
         for number, mid, body in broadcasts:
-            self._write(connection, mid, body, bseq=number, gap=gap)
-            gap = False
-        box.seq.read_ended([(number, len(body)) for number, _, body in messages], more)
-        box.bseq.read_ended([(number, len(body)) for number, _, body in broadcasts], more)
-        box.seq.pass_over(seq)
-        box.bseq.pass_over(bseq)
+            if box.bseq.take(number, len(body)):
+                self._write(connection, unpack_letter(body), mid, bseq=number)
+        box.read_ended(seq, bseq, more)
+        if is_told:
+            box.gap = False
         if box.wants_read:
             self.want(connection)
 
     def _write(
         self,
         connection: Connection,
+        letter: Letter,
         mid: int,
-        body: bytes,
         seq: int | None = None,
         bseq: int | None = None,
-        gap: bool = False,
     ) -> None:
-        letter = unpack_letter(body)
+        box = connection.box
+        if box is None:  # what was written before ended the connection
+            return
         self._counters.kept_written += 1
-        connection.send(inbox_frame(mid, letter.uid, letter.data, letter.time, seq, bseq, gap))
-        if letter.receipt and seq is not None and connection.box is not None:
-            receipts = connection.box.receipts = connection.box.receipts or []
+        gap, box.gap = box.gap, False
+        if letter.receipt and seq is not None:
+            receipts = box.receipts = box.receipts or []
             receipts.append(Receipt(seq, mid, letter.uid))
+        connection.send(inbox_frame(mid, letter.uid, letter.data, letter.time, seq, bseq, gap))
 
     # live
 
-    def live(self, connection: Connection, seq: int, prev: int, mid: int, body: bytes) -> None:
-        """Take the live copy of a kept message."""
-        box = connection.box
-        if box is None:
-            return
-        verdict = box.seq.live(seq, prev, len(body)) if box.loaded else Verdict.READ
-        if verdict is Verdict.SEND:
-            self._write(connection, mid, body, seq=seq)
-        elif verdict is Verdict.READ:
-            self._read_later(connection, box.seq)
+    def live(self, rows: Sequence[tuple[Connection, int, int]], mid: int, body: bytes) -> None:
+        """Take the live copies of a kept message: connection, seq, the number given before it.
 
-    def live_broadcast(self, connection: Connection, mid: int, body: bytes, bseq: int, prev: int) -> None:
-        """Take the live copy of a kept broadcast."""
-        box = connection.box
-        if box is None:
-            return
-        verdict = box.bseq.live(bseq, prev, len(body)) if box.loaded else Verdict.READ
-        if verdict is Verdict.SEND:
-            self._write(connection, mid, body, bseq=bseq)
-        elif verdict is Verdict.READ:
-            self._read_later(connection, box.bseq)
+        Args:
+            body: b"" for a nudge, whose number before is its own: it is read, never written.
+        """
+        letter = unpack_letter(body) if body else None
+        for connection, seq, prev in rows:
+            box = connection.box
+            if box is not None and self._judge(connection, box, seq, prev, len(body)) and letter is not None:
+                self._write(connection, letter, mid, seq=seq)
 
-    def _read_later(self, connection: Connection, inbox: Inbox) -> None:
-        inbox.behind = True
-        if inbox.wants_read:
+    def _judge(self, connection: Connection, box: Box, seq: int, prev: int, size: int) -> bool:
+        """Tell whether a live copy is to be written; one that is not may have the mailbox read."""
+        verdict = box.live(box.seq, seq, prev, size) if box.loaded else _later(box)
+        if verdict is Verdict.READ and box.wants_read:
             self.want(connection)
+        return verdict is Verdict.SEND
 
-    # sending
+    def live_broadcast(self, connection: Connection, frame: bytes, bseq: int, prev: int, size: int) -> None:
+        """Take the live copy of a kept broadcast.
 
-    def tell(self, session: str, rows: list[list[Any]], mid: int, body: bytes) -> None:
-        """Have a session told of a stored message as soon as it can be; it could not be asked now."""
-        self._counters.kept_untold += 1
-        if len(self._untold) >= UNTOLD_ITEMS:
-            self._log.error("too many kept messages wait to be told", session=session)
+        Args:
+            frame: encoded, the same for all connections.
+            prev: the bseq given before it.
+            size: of its body as stored.
+        """
+        box = connection.box
+        if box is None:
             return
-        self._untold.append((time.monotonic(), session, pack_item(["keep", 0, rows, mid, body])))
+        if box.gap:  # the next message written must say so: have it read
+            box.behind = True
+        verdict = box.live(box.bseq, bseq, prev, size) if box.loaded else _later(box)
+        if verdict is Verdict.SEND:
+            self._counters.kept_written += 1
+            connection.send(frame)
+        elif verdict is Verdict.READ and box.wants_read:
+            self.want(connection)
 
     # acks
 
@@ -224,14 +223,14 @@ class Mail:
         box = connection.box
         if box is None or not box.loaded:
             raise Unavailable("the mailbox cannot be read now")
-        for name, number, inbox in (("seq", seq, box.seq), ("bseq", bseq, box.bseq)):
-            if number is not None and number > inbox.sent:
+        for name, number, stream in (("seq", seq, box.seq), ("bseq", bseq, box.bseq)):
+            if number is not None and number > stream.sent:
                 self._ack_unsent(connection, name, number)
-        moved = (seq is not None and box.seq.ack(seq)) | (bseq is not None and box.bseq.ack(bseq))
-        if not moved:
+        is_mail = seq is not None and box.seq.ack(seq)
+        if not (bseq is not None and box.bseq.ack(bseq)) and not is_mail:
             return
         self._counters.kept_acks += 1
-        self._acks.moved(connection)
+        self._acks.moved(connection, is_mail)
         if box.receipts:
             self._give_receipts(connection, box)
         if box.wants_read:
@@ -264,8 +263,7 @@ class Mail:
         self._failed.pop(connection, None)
         if box is None:
             return
-        if box.welcome is not None:
-            box.welcome(None)
+        box.greet(None)
         self._acks.ended(connection, box)
 
     # again
@@ -275,28 +273,21 @@ class Mail:
         failed, self._failed = self._failed, {}
         for connection in failed:
             self.want(connection)
-        limit = time.monotonic() - UNTOLD_SECONDS
-        self._untold = [
-            (since, session, item)
-            for since, session, item in self._untold
-            if since > limit and not self._links.send(session, item)
-        ]
+        self.untold.again()
 
 
 def _row(connection: Connection) -> list[Any]:
     """Give the row of `mail_load_many` that a connection needs now."""
     box = connection.box
     assert box is not None
-    after, bafter = box.seq.read_began(), box.bseq.read_began()
-    count, size = box.seq.space()
+    after, bafter = box.read_began()
+    count, size = box.space()
     if not box.loaded:
         return [connection.user, connection.device, None, None, count, size, True]
-    return [connection.user, connection.device, after, bafter, max(1, count), max(1, size), False]
+    return [connection.user, connection.device, after, bafter, count, size, False]
 
 
-def _from(acked: int, before: Inbox) -> Inbox:
-    """Give a stream at a device's stored position; what came live meanwhile is still to be read."""
-    inbox = Inbox(acked)
-    inbox.behind = before.behind
-    inbox.reading = True
-    return inbox
+def _later(box: Box) -> Verdict:
+    """Something came before the device's positions are known: it is read when they are."""
+    box.behind = True
+    return Verdict.READ
