@@ -7,7 +7,7 @@
     gateway ── send, keep, receipt ──▶ the receivers' gateways ── inbox, kept, receipt ──▶
     center ── tell, deliver, kick, ban, assign, tags … ──▶ common/net/register/calls.py
     dbserver ◀── users_seen ── last seen and time online, gathered
-             ── bans, tags ──▶
+             ── bans, tags, ended logins ──▶
 
 What is decided stands in common/rules/presence.py; here it meets links, clock and
 storage. Nothing is stored: after a restart the gateways announce all they have.
@@ -96,10 +96,12 @@ class Session(Service):
         tasks.every("seen", self.process.settings.session.seen_every, self.flush_seen)
         tasks.spawn("bans", self.register.banbook.run, core=True)
         tasks.spawn("tags", self.register.tagging.run, core=True)
+        tasks.spawn("endings", self.register.endings.run, core=True)
 
     def stop(self) -> None:
         self.presence.seen.count_all(self.presence.users, now_ms())
         self.flush_seen()
+        self.register.endings.write()
 
     def missing(self) -> list[str]:
         return [
@@ -108,7 +110,12 @@ class Session(Service):
 
     def queues(self) -> dict[str, int]:
         register = self.register
-        return {"seen": len(self.presence.seen), "late": len(register.reach), "tags": len(register.tagging)}
+        return {
+            "seen": len(self.presence.seen),
+            "late": len(register.reach),
+            "tags": len(register.tagging),
+            "ended": len(register.endings),
+        }
 
     def fenced(self) -> None:
         self.presence.doubt()
@@ -181,15 +188,36 @@ def open_login(
 ) -> None:
     """Log a device in; past its deadline the gateway has given up and nothing happens.
 
-    The first of its product waits for the product's bans, unless storage is away.
+    The first of its product waits for the product's bans, and the resume of a login older
+    than this process for what storage knows of its end; unless storage is away.
     """
+    register = service.register
+
+    def go_on() -> None:
+        _open(service, peer, rid, conn, user, device, kind, resume_epoch, deadline_ms, tags)
+
+    def ask_its_end() -> None:
+        if not resume_epoch or not register.endings.waits(user, device, resume_epoch, peer.name, go_on):
+            go_on()
+
+    if not register.banbook.waits(product_of(user), peer.name, ask_its_end):
+        ask_its_end()
+
+
+def _open(
+    service: Session,
+    peer: Peer,
+    rid: int,
+    conn: int,
+    user: str,
+    device: str,
+    kind: str,
+    resume_epoch: int,
+    deadline_ms: int,
+    tags: list[str],
+) -> None:
+    """Log a device in, now that storage was asked what there was to ask."""
     register, now = service.register, now_ms()
-
-    def again() -> None:
-        open_login(service, peer, rid, conn, user, device, kind, resume_epoch, deadline_ms, tags)
-
-    if register.banbook.waits(product_of(user), peer.name, again):
-        return
     gateway = service.presence.meet(peer.name, peer.incarnation, now)
     if now > deadline_ms or gateway is None:
         service.counters.late_opens += 1
@@ -213,7 +241,9 @@ def close(service: Session, peer: Peer, conn: int, user: str, device: str, epoch
     now = now_ms()
     gateway = service.presence.meet(peer.name, peer.incarnation, now)
     if gateway is not None:
-        service.presence.close(gateway, conn, user, device, epoch, bye, now)
+        ended = service.presence.close(gateway, conn, user, device, epoch, bye, now)
+        if ended:
+            service.register.endings.ended(user, device, ended)
 
 
 @LINK.on("announce")

@@ -183,6 +183,7 @@ class Mailboxes:
         """Give the command that sets a device's tags and raises its highest login epoch ended.
 
         Args:
+            device: ALL_DEVICES stands for an end of all logins of the user.
             tags: None leaves them.
             ended: None leaves it.
         """

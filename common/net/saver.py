@@ -25,6 +25,7 @@ from common.net.memory import Memory
 from common.net.receiving import Asked, Receiver
 from common.net.sending import Letter, Sender
 from common.net.store import Store, value
+from common.rules.devices import ALL_DEVICES
 from common.settings import Mailbox
 
 SAVER = Handlers("saver rpc")
@@ -183,6 +184,12 @@ def device_mark(saver: Saver, rows: list[list[Any]]) -> None:
         value(reply)
 
 
+@SAVER.on("logins_ended")
+def logins_ended(saver: Saver, devices: list[list[str]]) -> list[int]:
+    """Give for each [user, device] the highest login epoch that is over for good, 0 = none."""
+    return userbook.logins_ended(saver.store, devices)
+
+
 @SAVER.on("tags_of")
 def tags_of(saver: Saver, devices: list[list[str]]) -> list[list[str] | None]:
     """Give the tags set for each [user, device], in order; None where none are."""
@@ -239,8 +246,10 @@ def user_info(saver: Saver, user: str) -> dict[str, Any]:
 
 @SAVER.on("ban")
 def ban(saver: Saver, user: str, until_ms: int) -> None:
-    """Ban a user until then; 0: for good."""
+    """Ban a user until then; 0: for good. None of its logins until now can be resumed any more."""
     banbook.ban(saver.store, user, until_ms)
+    epoch = saver.now_ms() * 1000
+    value(saver.store.run([saver.mailboxes.mark_script(user, ALL_DEVICES, None, epoch)])[0])
 
 
 @SAVER.on("unban")

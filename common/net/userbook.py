@@ -23,6 +23,7 @@ import msgpack
 from common.net.devices import Meta, read_meta
 from common.net.mailbox import meta_key
 from common.net.store import Argument, Script, Store, value
+from common.rules.devices import ALL_DEVICES
 
 BATCH_ROWS = 500
 """Rows one script takes: bounds how long Redis is busy with it (a few ms)."""
@@ -101,6 +102,12 @@ def tags_of(store: Store, devices: Sequence[Sequence[str]]) -> list[list[str] | 
     replies = store.run([("HGET", meta_key(user), f"t/{device}") for user, device in devices])
     stored = [value(reply) for reply in replies]
     return [None if tags is None else tags.decode().split() for tags in stored]
+
+
+def logins_ended(store: Store, devices: Sequence[Sequence[str]]) -> list[int]:
+    """Give the highest login epoch ended of each [user, device], in order; 0 = none. One round trip."""
+    commands = [("HMGET", meta_key(user), f"e/{device}", f"e/{ALL_DEVICES}") for user, device in devices]
+    return [max(int(epoch or 0) for epoch in value(reply)) for reply in store.run(commands)]
 
 
 def _scripts(product: str, rows: list[tuple[str, int, float]]) -> list[Script]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from common.errors import Conflict, Full
-from common.rules.cache import Cache, Keep
+from common.rules.cache import Cache, Entry, Keep, Reason
 from common.rules.gateways import Gateway
 from common.rules.tags import Tags
 
@@ -164,10 +164,15 @@ class EndedLogins:
     """The highest login epoch that `bye` (or a ban) has ended, per device (or for all of them).
 
     Bounded, least recently used go first.
+
+    Attributes:
+        forgotten: highest epoch among those that had to go; 0 = none had to.
     """
 
     def __init__(self, limit: int) -> None:
-        self._epochs: Cache[int] = Cache(Keep(max_items=limit, max_bytes=limit, order="lru"))
+        self.forgotten = 0
+        keep = Keep(max_items=limit, max_bytes=limit, order="lru", on_evict=self._evicted)
+        self._epochs: Cache[int] = Cache(keep)
 
     def __len__(self) -> int:
         return len(self._epochs)
@@ -177,6 +182,10 @@ class EndedLogins:
         known = self._epochs.get((user, device))
         if known is None or known.value < epoch:
             self._epochs.put((user, device), epoch, 1, 0.0)
+
+    def _evicted(self, entry: Entry[int], reason: Reason) -> None:
+        if reason != "replaced":
+            self.forgotten = max(self.forgotten, entry.value)
 
     def has(self, user: str, device: str, epoch: int) -> bool:
         """Say whether the login of this epoch has been ended."""

@@ -53,6 +53,9 @@ class Presence:
     Args:
         gateways: names of the configured gateways: each must announce or be gone first.
         limits: see Limits.
+
+    Attributes:
+        ended: logins that cannot be resumed.
     """
 
     def __init__(self, gateways: Iterable[str], limits: Limits) -> None:
@@ -63,7 +66,7 @@ class Presence:
         self.users: dict[str, User] = {}
         self.ticks = 0
         self._epoch = 0
-        self._ended = EndedLogins(limits.ended)
+        self.ended = EndedLogins(limits.ended)
         self._away: Wheel[Login] = Wheel(1.0, limits.offline_ticks + 2)
         self._before: dict[str, View] = {}
         self._kind: Shared[str] = Shared(KINDS_SHARED)
@@ -124,7 +127,7 @@ class Presence:
             return Opened(held.epoch, self.users[user].since, [])
         if held is not None or gateway.has_closed(conn):
             raise Conflict("this connection has been closed or replaced")
-        if resume_epoch and self._ended.has(user, device, resume_epoch):
+        if resume_epoch and self.ended.has(user, device, resume_epoch):
             raise Unauthorized("this login has ended")
         policy = self._policy(user)
         if policy != "all" and not self.known:
@@ -140,19 +143,24 @@ class Presence:
 
     def close(
         self, gateway: Gateway, conn: int, user: str, device: str, epoch: int, bye: bool, now: int
-    ) -> None:
+    ) -> int:
         """Take a connection away; one that has been replaced changes nothing any more.
 
         Args:
             epoch: of its login; 0 when the gateway never had the answer.
             bye: the client ended the login: up to this epoch it cannot be resumed.
+
+        Returns:
+            The epoch up to which logins of the device are over, 0 = none has ended.
         """
         gateway.closed.add(conn)
         login = gateway.connections.get(conn)
-        if bye and (epoch or login is not None):
-            self._ended.end(user, device, epoch or (login.epoch if login is not None else 0))
         if login is not None:
+            epoch = epoch or login.epoch
             self._detach(login, now)
+        if bye and epoch:
+            self.ended.end(user, device, epoch)
+        return epoch if bye else 0
 
     def announce(
         self, gateway: Gateway, entries: Iterable[Sequence[Any]], first: bool, last: bool, now: int
@@ -204,7 +212,7 @@ class Presence:
 
     def end_logins(self, user: str, now: int) -> None:
         """No login of this user until now can be resumed (a ban); connections are the caller's to end."""
-        self._ended.end(user, ALL_DEVICES, max(self._epoch, now * 1000))
+        self.ended.end(user, ALL_DEVICES, max(self._epoch, now * 1000))
 
     def tag(self, login: Login, tags: Sequence[str]) -> None:
         """Give a device other tags."""
@@ -303,7 +311,7 @@ class Presence:
         if held is not None:
             gateway.hold(held)
             return held.epoch == epoch
-        if gateway.has_closed(conn) or self._ended.has(user, device, epoch):
+        if gateway.has_closed(conn) or self.ended.has(user, device, epoch):
             return False
         entry = self.users.get(user)
         logins = entry.logins if entry is not None else ()

@@ -166,6 +166,25 @@ def test_the_inbox_is_paged_without_moving_positions(cluster: Cluster) -> None:
         assert (error["code"], error["field"]) == ("bad_field", "seq")
 
 
+def test_another_users_numbers_can_be_acked_by_nobody_else(cluster: Cluster) -> None:
+    make_users(cluster, "owner", "thief")
+    with enter(cluster, "sender9") as sender, enter(cluster, "thief", gateway=1) as thief:
+        sender.ok("send", {"to": "thief", "data": "own", "keep": True})
+        assert numbers(thief, 1) == ["own"]
+        with enter(cluster, "owner") as owner:
+            sender.ok("send", {"to": "owner", "data": 1, "keep": True})
+            assert numbers(owner, 1) == [1]
+            error = thief.error("ack", {"seq": last_seq(owner)})
+            assert (error["code"], error["field"]) == ("bad_field", "seq")
+            sender.ok("send", {"to": "owner", "data": 2, "keep": True})
+            assert numbers(owner, 2) == [1, 2]
+            assert owner.request("ping", {})[0] == "pong"
+    with enter(cluster, "owner") as again:
+        assert numbers(again, 2) == [1, 2], "nothing of it was acked"
+    with enter(cluster, "thief") as thief:
+        assert numbers(thief, 1) == ["own"]
+
+
 def test_the_sender_hears_that_it_was_read(cluster: Cluster) -> None:
     make_users(cluster, "reader")
     with enter(cluster, "sender8") as sender, enter(cluster, "reader", "tablet", 1) as reader:

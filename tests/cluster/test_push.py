@@ -139,6 +139,29 @@ def test_a_ban_outlives_the_session_process(door: Door, enter: Enter) -> None:
         assert (error["code"], error["until"]) == ("unauthorized", 0)
 
 
+def test_a_resume_token_that_bye_or_a_ban_ended_is_dead_after_a_restart_of_session_too(
+    door: Door, enter: Enter
+) -> None:
+    cluster = door.cluster
+    raws = {uid: enter(uid) for uid in ("end.bye", "end.ban", "end.not")}
+    tokens = {uid: raw.seen[0][2]["resume"] for uid, raw in raws.items()}
+    raws["end.bye"].send("bye", {}, 0)
+    raws["end.bye"].wait_end()
+    door.call("dbserver-0", "ban", "demo/end.ban", 0)
+    door.of("end.ban", "ban", 0)
+    door.call("dbserver-0", "unban", "demo/end.ban")
+    until(lambda: door.call("dbserver-0", "logins_ended", [["demo/end.bye", "raw"]]) != [0])
+    cluster.wait_healed({name: cluster.kill(name) for name in cluster.places.sessions})
+    again = enter("end.bye")
+    for uid in ("end.bye", "end.ban"):
+        with Raw(cluster.tcp(1)) as raw:
+            error = raw.error("hello", {"v": 1, "device": "raw", "resume": tokens[uid]})
+            assert (error["code"], error["message"]) == ("unauthorized", "this login has ended")
+    assert quiet(again, "kick"), "the rightful connection is undisturbed"
+    with Raw(cluster.tcp(1)) as raw:
+        assert raw.ok("hello", {"v": 1, "device": "raw", "resume": tokens["end.not"]})["uid"] == "end.not"
+
+
 def test_a_user_is_put_into_a_room_and_taken_out(door: Door, enter: Enter) -> None:
     room, key = "plaza/assign.1", "demo/plaza/assign.1"
     rights = {"rooms": {"plaza/other": ["join"]}}

@@ -50,12 +50,18 @@ class FakeCallers:
         self.calls: list[list[Any]] = []
         self.answers: list[Exception] = []
         self.bans: dict[str, int] | Exception = {}
+        self.ended: dict[tuple[str, str], int] = {}
 
     def call(self, peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
         if method == "bans":
             if isinstance(self.bans, Exception):
                 raise self.bans
             return self.bans
+        if method == "logins_ended":
+            return [self.ended.get((user, device), 0) for user, device in args[0]]
+        if method == "device_mark":
+            self.ended.update({(user, device): epoch for user, device, _, epoch in args[0]})
+            return None
         assert method == "users_seen"
         self.calls.append(list(args[0]))
         if self.answers:
@@ -355,7 +361,7 @@ def test_a_stop_writes_the_online_time_of_everybody(scene: Scene) -> None:
 def test_timers_follow_the_settings() -> None:
     scene = Scene(seen_every=0.25)
     scene.service.start()
-    assert scene.timers == {"presence": 1.0, "seen": 0.25, "bans": 0.0, "tags": 0.0}
+    assert scene.timers == {"presence": 1.0, "seen": 0.25, "bans": 0.0, "tags": 0.0, "endings": 0.0}
     assert scene.service.peers() == ("gateway-0", "gateway-1")
 
 
@@ -385,6 +391,21 @@ def test_a_ban_ends_all_connections_and_what_could_be_resumed(scene: Scene) -> N
     resumed = scene.item(0, "open", 60, 3, ANN, "p", "phone", epoch, LATER, [])
     assert resumed[0][1][:3] == ["err", 60, "unauthorized"]
     assert scene.open(0, 4)[-1][1][0] == "ok"
+
+
+def test_a_login_ended_by_bye_is_not_resumed_after_a_restart_either(scene: Scene) -> None:
+    ((_, (_, _, (epoch, _))),) = scene.open(0, 1, device="p")
+    scene.item(0, "close", 1, ANN, "p", epoch, True)
+    scene.service.register.endings.write()
+    time.sleep(0.002)
+    later = Scene()
+    later.callers.ended = scene.callers.ended
+    assert later.item(0, "open", 60, 3, ANN, "p", "phone", epoch, LATER, []) == []
+    later.service.register.endings.read()
+    assert later.links.take()[0][1][:3] == ["err", 60, "unauthorized"]
+    later.item(0, "open", 61, 4, ANN, "p", "phone", epoch + 1, LATER, [])
+    later.service.register.endings.read()
+    assert later.links.take()[0][1][:2] == ["ok", 61]
 
 
 def test_a_ban_whose_time_is_over_ends_nothing(scene: Scene) -> None:
@@ -508,7 +529,7 @@ def test_metrics_and_queues_tell_how_much_there_is(scene: Scene) -> None:
     scene.item(0, "watch", [ANN, BOB], False)
     values = {family[0]: family[3] for family in scene.process.metrics.families()}
     assert [values[f"roost_session_{name}"][0][2] for name in ("users", "watched", "seen")] == [1, 2, 1]
-    assert scene.service.queues() == {"seen": 1, "late": 0, "tags": 1}
+    assert scene.service.queues() == {"seen": 1, "late": 0, "tags": 1, "ended": 0}
 
 
 def test_times_are_unix_milliseconds() -> None:

@@ -19,6 +19,7 @@ from common.net.dbclient import Dbservers
 from common.net.hall.pace import in_slices
 from common.net.metrics import Counters
 from common.net.register.banbook import BanBook
+from common.net.register.endings import Endings
 from common.net.register.post import Post
 from common.net.register.reach import Reach
 from common.net.register.tagging import Tagging
@@ -61,6 +62,7 @@ class Register:
         self.post = post
         self.reach = Reach(presence, post, counters)
         self.tagging = Tagging(presence, post, dbservers)
+        self.endings = Endings(presence, dbservers, now_ms())
         self.banbook = BanBook(
             dbservers,
             bans_every,
@@ -103,6 +105,7 @@ class Register:
         """The stream of a gateway began anew."""
         self.post.begun(gateway)
         self.banbook.begun(gateway)
+        self.endings.begun(gateway)
 
     def turn(self, gateway: str) -> None:
         """Each second, while its link is up: send what a gateway was not told."""

@@ -14,7 +14,7 @@ from tests.common.net.posting import ALICE, NOW_MS, Post
 TABLE = {
     *("mail_send", "mail_load", "mail_ack", "mail_seen", "device_mark", "bcast_send", "bcast_written"),
     *("ledger", "dead", "user_add", "user_info", "ban", "unban", "bans", "bans_of"),
-    *("mail_load_many", "mail_body", "tags_of"),
+    *("mail_load_many", "mail_body", "tags_of", "logins_ended"),
 }
 
 
@@ -117,6 +117,16 @@ def test_all_that_is_stored_of_a_user_is_told(saver: Saver) -> None:
     }
     assert (phone["acked"], phone["tags"], phone["ended"]) == (NOW_MS - 1, ("ios",), 9)
     assert calls.user_info(saver, "p/nobody")["sequence"] is None
+
+
+def test_the_highest_login_epoch_ended_is_told_also_where_a_ban_ended_all(saver: Saver) -> None:
+    calls.device_mark(saver, [[ALICE, "phone", None, 9], [ALICE, "phone", None, 7]])
+    devices = [[ALICE, "phone"], [ALICE, "web"], ["p/nobody", "phone"]]
+    assert calls.logins_ended(saver, devices) == [9, 0, 0]
+    calls.ban(saver, ALICE, NOW_MS + 1)
+    calls.unban(saver, ALICE)
+    assert calls.logins_ended(saver, devices) == [NOW_MS * 1000, NOW_MS * 1000, 0]
+    assert calls.user_info(saver, ALICE)["devices"] == {}
 
 
 def test_bans_are_set_asked_for_and_lifted(saver: Saver) -> None:

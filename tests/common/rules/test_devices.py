@@ -104,3 +104,13 @@ def test_ended_logins_are_bounded_and_the_used_ones_stay() -> None:
     ended.end("demo/ann", "c", 1)
     assert len(ended) == 2
     assert [ended.has("demo/ann", device, 1) for device in ("a", "b", "c")] == [True, False, True]
+
+
+def test_up_to_which_epoch_ended_logins_had_to_be_forgotten_is_known() -> None:
+    ended = EndedLogins(2)
+    for device, epoch in (("a", 5), ("b", 9), ("a", 6)):
+        ended.end("demo/ann", device, epoch)
+    assert ended.forgotten == 0
+    for device, epoch in (("c", 7), ("d", 8)):
+        ended.end("demo/ann", device, epoch)
+    assert ended.forgotten == 9
