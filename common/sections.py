@@ -271,6 +271,9 @@ class Redis:
     fsync: str = option("always", "appendfsync of the bundled server", choices=("always", "everysec"))
     maxmemory_mb: int = option(1024, "maxmemory of the bundled server (noeviction)", unit="MiB", low=16)
     timeout: float = option(2.0, "time-out of one call", unit="s", low=0.05)
+    silent_after: float = option(
+        0.5, "said nothing at all, also to a probe, for this long: taken for away", unit="s", low=0.05
+    )
     breaker_rest: float = option(
         0.5, "after a failure calls are refused at once for this long", unit="s", low=0.01
     )

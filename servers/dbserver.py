@@ -32,7 +32,8 @@ from common.net.saver import SAVER, Saver
 from common.net.store import Store
 
 RPC = Handlers("dbserver rpc")
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 0.25
+"""Between two probes. With `redis.silent_after` it says how soon a Redis that stands still is noticed."""
 
 
 class Dbserver(Service):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from common.errors import BadField, Internal
+from common.errors import BadField, DeadlineExceeded, Internal, Unavailable
 from common.handlers import Handlers
 from common.net import bans as banbook
 from common.net import ledger as ledgers
@@ -89,6 +89,9 @@ def mail_send(
 
     Returns:
         [mid, {user: seq}, {user: number given before; seq - 1 for a repeat}]
+
+    Raises:
+        Unavailable: some may have it; the same mid or key completes it.
     """
     if any(user.split("/")[0] != product for user in users):
         raise BadField("receivers are of the sender's product", field="to")
@@ -97,6 +100,8 @@ def mail_send(
         return list(saver.sender.send(letter, users, saver.now_ms()))
     except IdRepeated as error:
         raise saver.repeated(error) from None
+    except DeadlineExceeded as error:
+        raise Unavailable(f"it may be kept; repeat it: {error.message}") from None
 
 
 @SAVER.on("bcast_send")
@@ -110,12 +115,14 @@ def bcast_send(
     ttl: float | None = None,
     digest: str | bytes = "",
 ) -> list[Any]:
-    """Keep a message for all users of the product; give [mid, bseq, bseq before]."""
+    """Keep a message for all users of the product; give [mid, bseq, bseq before]. Raises as `mail_send`."""
     try:
         letter = Letter(product, sender, key, mid, body, ttl, digest)
         return list(saver.sender.broadcast(letter, saver.now_ms()))
     except IdRepeated as error:
         raise saver.repeated(error) from None
+    except DeadlineExceeded as error:
+        raise Unavailable(f"it may be kept; repeat it: {error.message}") from None
 
 
 @SAVER.on("mail_body")

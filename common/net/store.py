@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +44,8 @@ INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 REFUSING = {"OOM", "MISCONF", "READONLY", "LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS"}
 """Error words of a server that cannot take the command now; a script's error has them inside."""
 
+LATE_SECONDS = 0.25
+"""A probe given up this much later than asked says that this process stood still, not Redis."""
 AT_ONCE = 8
 """Batches of one caller under way at the same time."""
 
@@ -69,9 +73,9 @@ class Store:
 
     Args:
         url: redis://, rediss:// or unix:// as redis.from_url takes it.
-        settings: time-out of a batch, rest of the breaker, connections.
+        settings: time-outs, rest of the breaker, connections.
         clock: monotonic seconds.
-        is_probed: somebody calls `probe` all the time; then no other call waits for a
+        is_probed: somebody calls `probe` all the time; then no other call waits for long for a
             Redis that is away, each is refused at once.
     """
 
@@ -83,6 +87,9 @@ class Store:
         is_probed: bool = False,
     ) -> None:
         self._timeout = settings.timeout
+        self._silent_after = settings.silent_after
+        self._heard_at = float("-inf")
+        self._under_way: set[Any] = set()
         self._is_probed = is_probed
         self._clock = clock
         self._breaker = Breaker("Redis", settings.breaker_rest)
@@ -111,10 +118,30 @@ class Store:
     def probe(self) -> None:
         """Ask whether Redis answers; a success closes the breaker.
 
+        When Redis has said nothing at all for `redis.silent_after` seconds, to nobody, the
+        circuit opens and what is under way is given up. Switches greenlets.
+
         Raises:
-            Unavailable, DeadlineExceeded: it does not.
+            Unavailable, DeadlineExceeded: it does not answer.
         """
-        self._run([("PING",)], may_probe=True)
+        asked_at = self._clock()
+
+        def judge() -> bool:
+            """Tell whether Redis is away, given that the probe was not answered; give up on it then."""
+            stood_still = self._clock() - asked_at > self._silent_after + LATE_SECONDS
+            if stood_still or self._heard_at >= asked_at:
+                return False
+            self._hang_up()
+            return True
+
+        self._run([("PING",)], True, self._silent_after, judge)
+
+    def _hang_up(self) -> None:
+        """End what is under way: whoever waits for an answer is told that there is none."""
+        for connection in self._under_way:
+            if connection._sock is not None:
+                with suppress(OSError):
+                    connection._sock.shutdown(socket.SHUT_RDWR)
 
     def run(self, commands: Sequence[Command | Script]) -> list[Any]:
         """Send a batch; give the replies in order. Switches greenlets.
@@ -128,19 +155,28 @@ class Store:
             DeadlineExceeded: it is unknown which of it was carried out.
             Internal: an argument is no str, bytes or number; nothing was sent.
         """
-        return self._run(commands, may_probe=not self._is_probed)
+        return self._run(commands, not self._is_probed, self._timeout)
 
-    def _run(self, commands: Sequence[Command | Script], may_probe: bool) -> list[Any]:
+    def _run(
+        self,
+        commands: Sequence[Command | Script],
+        may_probe: bool,
+        seconds: float,
+        is_away: Callable[[], bool] = lambda: True,
+    ) -> list[Any]:
+        """Run a batch within `seconds`; [] when it failed and that does not show that Redis is away."""
         if not commands:
             return []
         self._breaker.admit(self._clock(), may_probe)
         reported = False
         try:
-            replies = self._within_deadline(commands)
+            replies = self._within_deadline(commands, seconds)
             self._breaker.succeeded()
             reported = True
             return replies
         except (Unavailable, DeadlineExceeded) as error:
+            if not is_away():
+                return []
             self._breaker.failed(self._clock())
             reported = True
             if self._warned.hit():
@@ -185,9 +221,9 @@ class Store:
         except RequestError as error:
             return error
 
-    def _within_deadline(self, commands: Sequence[Command | Script]) -> list[Any]:
+    def _within_deadline(self, commands: Sequence[Command | Script], seconds: float) -> list[Any]:
         sent = False
-        timer = gevent.Timeout(self._timeout)
+        timer = gevent.Timeout(seconds)
         try:
             with timer, self._slots:
                 connection = self._pool.get_connection()
@@ -200,7 +236,7 @@ class Store:
         except gevent.Timeout as fired:
             if fired is not timer:
                 raise
-            reason = f"Redis gave no answer in {self._timeout} s"
+            reason = f"Redis gave no answer in {seconds:g} s"
             raise (DeadlineExceeded if sent else Unavailable)(reason) from None
         except redis.DataError as error:
             raise Internal(f"not a Redis command: {error}") from None
@@ -219,13 +255,18 @@ class Store:
         return [_refusal(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
     def _converse(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         replies: list[Any] = []
-        for _ in commands:
-            try:
-                replies.append(connection.read_response())
-            except redis.ResponseError as refused:
-                replies.append(refused)
+        self._under_way.add(connection)
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as refused:
+                    replies.append(refused)
+                self._heard_at = self._clock()
+        finally:
+            self._under_way.discard(connection)
         return replies
 
     def _plain(self, connection: Any, command: Command | Script) -> Command:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import Any
 
-from gevent import sleep, spawn
+from gevent import spawn
 
 from common.net.rpc import Callers, Context
 from tests.cluster.cluster import Cluster
-from tests.cluster.conftest import MakeCluster
 from tests.cluster.raw import Raw
 
 WINDOW = 100
@@ -193,23 +191,3 @@ def test_the_sender_hears_that_it_was_read(cluster: Cluster) -> None:
         reader.ok("ack", {"seq": last_seq(reader)})
         receipt = sender.wait_op("receipt")
         assert (receipt["mid"], receipt["uid"], receipt["device"]) == (reply["mid"], "reader", "tablet")
-
-
-def test_while_redis_is_away_keep_is_refused_and_the_rest_goes_on(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster({"cluster.gateways": 1})
-    make_users(cluster, "friend")
-    with enter(cluster, "talker") as talker:
-        talker.ok("join", {"room": "plaza/lobby"})
-        cluster.kill("redis-0", signal.SIGSTOP)
-        sleep(3.0)
-        began = time.monotonic()
-        assert talker.error("send", {"to": "friend", "data": 1, "keep": True})["code"] == "unavailable"
-        assert time.monotonic() - began < 1.0
-        assert talker.ok("publish", {"room": "plaza/lobby", "data": 1})["offset"] == 1
-        with Raw(cluster.tcp(0)) as late:
-            assert late.hello(cluster.token("late"))["inbox"] is None
-        cluster.kill("redis-0", signal.SIGCONT)
-        deadline = time.monotonic() + 10
-        while talker.request("send", {"to": "friend", "data": 2, "keep": True})[0] != "ok":
-            assert time.monotonic() < deadline
-            sleep(0.05)

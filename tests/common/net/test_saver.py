@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import pytest
 
-from common.errors import BadField, Internal, NotFound
+from common.errors import BadField, Internal, NotFound, Unavailable
 from common.net import saver as calls
 from common.net.saver import SAVER, Saver
 from common.net.store import Store
 from tests.common.net.posting import ALICE, NOW_MS, Post
+from tests.redis_server import RedisServer
 
 TABLE = {
     *("mail_send", "mail_load", "mail_ack", "mail_seen", "device_mark", "bcast_send", "bcast_written"),
@@ -86,6 +89,16 @@ def test_an_id_given_twice_ends_the_process_and_is_answered(post: Post, send: An
     with pytest.raises(Internal, match="given twice"):
         send(post.saver, "carol")
     assert len(post.repeated) == 1
+
+
+@pytest.mark.parametrize("send", SENDS.values(), ids=SENDS)
+def test_a_redis_that_stands_still_makes_keeping_unavailable_whether_it_is_done_or_not(
+    own_redis: RedisServer, make_store: Callable[..., Store], send: Any
+) -> None:
+    post = Post(make_store(own_redis, timeout=0.2))
+    own_redis.signal(signal.SIGSTOP)
+    with pytest.raises(Unavailable, match="repeat it"):
+        send(post.saver, "bob")
 
 
 def test_receivers_of_another_product_are_refused(saver: Saver) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from common.errors import DeadlineExceeded, Internal, RequestError, Unavailable
 from common.net.store import Script, Store, value
@@ -134,6 +135,54 @@ def test_a_server_that_stands_still_is_given_up_in_time_with_unknown_outcome(
     with pytest.raises(DeadlineExceeded):
         store.call("SET", "a", 1)
     assert 0.15 < time.perf_counter() - begin < 0.4
+
+
+def test_a_probe_nobody_answers_gives_up_what_is_under_way(
+    own_redis: RedisServer, make_store: MakeStore
+) -> None:
+    store = make_store(own_redis, timeout=10.0, silent_after=0.1, breaker_rest=60.0)
+    store.run_each([[("PING",)]] * 3)
+    own_redis.signal(signal.SIGSTOP)
+    begin = time.perf_counter()
+    waiting = [gevent.spawn(store._outcome, [("SET", "a", n)]) for n in range(6)]
+    gevent.sleep(0.01)
+    with pytest.raises((Unavailable, DeadlineExceeded)):
+        store.probe()
+    errors = [one.get(timeout=5) for one in waiting]
+    assert time.perf_counter() - begin < 5
+    assert {type(error) for error in errors} <= {Unavailable, DeadlineExceeded}
+    assert any(isinstance(error, DeadlineExceeded) for error in errors), "what was sent may be done"
+    with pytest.raises(Unavailable, match="away"):
+        store.call("PING")
+
+
+def test_a_probe_that_is_slow_while_others_are_answered_ends_nothing(
+    own_redis: RedisServer, make_store: MakeStore
+) -> None:
+    store = make_store(own_redis, silent_after=0.2)
+    store.run_each([[("PING",)]] * 2)
+    own_redis.signal(signal.SIGSTOP)
+    waiting = gevent.spawn(store.call, "ECHO", "a")
+    probing = gevent.spawn(store.probe)
+    gevent.sleep(0.02)
+    store._heard_at = store._clock()  # somebody else was answered
+    probing.get(timeout=5)
+    own_redis.signal(signal.SIGCONT)
+    assert waiting.get(timeout=5) == b"a"
+    assert store.failures == 0
+
+
+def test_a_probe_given_up_because_this_process_stood_still_says_nothing_of_redis(
+    own_redis: RedisServer, make_store: MakeStore
+) -> None:
+    store = make_store(own_redis, silent_after=0.05)
+    store.call("PING")
+    own_redis.signal(signal.SIGSTOP)
+    gevent.spawn_later(0.01, get_original("time", "sleep"), 0.4)
+    store.probe()
+    assert store.failures == 0
+    with pytest.raises((Unavailable, DeadlineExceeded)):
+        store.probe()
 
 
 def test_a_killed_call_closes_its_connection_and_the_next_reads_its_own_reply(
