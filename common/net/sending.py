@@ -92,6 +92,8 @@ class Sender:
         expires_ms = now_ms + self._lasts(letter)
         unknown = userbook.unknown(self._store, letter.product, users)
         if unknown:
+            unknown = userbook.adopt(self._store, letter.product, unknown)
+        if unknown:
             raise NotFound("some users do not exist", users=unknown)
         mid = self._place(letter, len(users) == 1)
         head = ledger.Head(letter.product, letter.sender, now_ms, expires_ms)

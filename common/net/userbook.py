@@ -70,6 +70,20 @@ def unknown(store: Store, product: str, users: Sequence[str]) -> list[str]:
     return [uid for uid, score in zip(uids, scores, strict=True) if score is None]
 
 
+def adopt(store: Store, product: str, uids: Sequence[str]) -> list[str]:
+    """Make users of those uids that have logged in, though nobody has noted them yet; give the others.
+
+    Session notes who logged in a moment later; the login has begun the mailbox before.
+    """
+    users = [f"{product}/{uid}" for uid in uids]
+    replies = store.run([("HEXISTS", meta_key(user), "seq") for user in users])
+    is_there = [bool(value(reply)) for reply in replies]
+    came = [user for user, there in zip(users, is_there, strict=True) if there]
+    if came:
+        note(store, [[user, 0, 0] for user in came])
+    return [uid for uid, there in zip(uids, is_there, strict=True) if not there]
+
+
 class About(NamedTuple):
     """What is stored of a user: join sequence and last seen (None: never), seconds online, slots, mailbox."""
 

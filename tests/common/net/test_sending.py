@@ -6,7 +6,8 @@ from typing import Any
 import gevent
 import pytest
 
-from common.errors import DeadlineExceeded, RequestError, Unavailable
+from common.errors import DeadlineExceeded, NotFound, RequestError, Unavailable
+from common.net import saver
 from common.net.bodies import IdRepeated
 from common.net.sending import Letter
 from common.net.store import Script, Store
@@ -97,6 +98,25 @@ def test_a_send_that_failed_at_any_step_is_completed_by_its_repeat(
     for user in users:
         assert texts(elsewhere.login(user=user)) == ["a"]
     assert set(elsewhere.states(sent.mid)) == {user[2:] for user in users}
+
+
+def test_who_logged_in_a_moment_ago_gets_messages_before_anybody_noted_the_user(store: Store) -> None:
+    post = Post(store, users=None)
+    post.login(user="p/new")
+    with pytest.raises(NotFound) as raised:
+        post.send("a", "p/new", "p/nobody")
+    assert raised.value.facts["users"] == ["nobody"]
+    post.send("a", "p/new")
+    assert texts(post.login(user="p/new")) == ["a"]
+    assert store.call("ZSCORE", "db_users:{p}", "new") == b"1"
+
+
+def test_tags_and_a_ban_make_no_user(store: Store) -> None:
+    post = Post(store, users=None)
+    saver.device_mark(post.saver, [["p/new", "phone", ["vip"], 5]])
+    saver.ban(post.saver, "p/new", 0)
+    with pytest.raises(NotFound):
+        post.send("a", "p/new")
 
 
 def test_a_user_added_under_the_same_key_gets_the_same_message(store: Store) -> None:
