@@ -144,14 +144,13 @@ class Presence:
     def close(
         self, gateway: Gateway, conn: int, user: str, device: str, epoch: int, bye: bool, now: int
     ) -> int:
-        """Take a connection away; one that has been replaced changes nothing any more.
+        """Take a connection away; give the epoch up to which logins of its device are over, 0 = none.
+
+        One that has been replaced changes nothing any more.
 
         Args:
             epoch: of its login; 0 when the gateway never had the answer.
             bye: the client ended the login: up to this epoch it cannot be resumed.
-
-        Returns:
-            The epoch up to which logins of the device are over, 0 = none has ended.
         """
         gateway.closed.add(conn)
         login = gateway.connections.get(conn)
