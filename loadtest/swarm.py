@@ -148,6 +148,13 @@ class Swarm:
             self.turn(began + self.plan.patience)
         return {"trips": trips, "seconds": taken}
 
+    def hear(self, op: str, count: int) -> dict[str, Any]:
+        """Read until so many packets of this op have come in all; give the monotonic time of the last."""
+        until = time.monotonic() + self.plan.patience
+        while self.receipts.ops[op] < count:
+            self.turn(until)
+        return {"at": time.monotonic()}
+
     def rest(self, seconds: float) -> dict[str, Any]:
         """Say nothing for so long; go on reading."""
         until = time.monotonic() + seconds
@@ -256,6 +263,7 @@ ORDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "login": Swarm.login,
     "rounds": Swarm.rounds,
     "echo": Swarm.echo,
+    "hear": Swarm.hear,
     "rest": Swarm.rest,
     "report": Swarm.report,
 }

@@ -98,6 +98,7 @@ class Store:
         self._sources = {path.stem: _source(path) for path in sorted(SCRIPTS.glob("*.lua"))}
         self._digests = {name: hashlib.sha1(text).hexdigest() for name, text in self._sources.items()}
         self._run_ids: dict[Any, str] = {}
+        self._idle: list[Any] = []
         self._log = log.get()
         self._warned = log.Doubling()
         self.run_id = ""
@@ -214,7 +215,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections; calls still waiting for an answer get DeadlineExceeded."""
-        self._pool.disconnect()
+        for connection in list(self._run_ids):
+            connection.disconnect()
 
     def _outcome(self, batch: Sequence[Command | Script]) -> list[Any] | RequestError:
         try:
@@ -227,13 +229,12 @@ class Store:
         timer = gevent.Timeout(seconds)
         try:
             with timer, self._slots:
-                connection = self._pool.get_connection()
+                connection = self._take()
                 sent = True
                 try:
                     return self._exchange(connection, commands)
                 finally:
-                    # A read or write that was broken off has closed the connection already.
-                    self._pool.release(connection)
+                    self._give_back(connection)
         except gevent.Timeout as fired:
             if fired is not timer:
                 raise
@@ -241,6 +242,35 @@ class Store:
             raise (DeadlineExceeded if sent else Unavailable)(reason) from None
         except (redis.RedisError, OSError) as error:
             raise (DeadlineExceeded if sent else Unavailable)(f"Redis is away: {error}") from None
+
+    def _take(self) -> Any:
+        """Give a connection that nobody uses and the server has not closed; may switch greenlets.
+
+        redis-py's own pool asks the loop whether each one is alive: as dear as a batch.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if _is_alive(connection):
+                return connection
+            self._forget(connection)
+        connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        try:
+            connection.connect()
+        except BaseException:
+            self._forget(connection)
+            raise
+        return connection
+
+    def _give_back(self, connection: Any) -> None:
+        """Keep a connection for the next batch; a read or write that was broken off has closed it already."""
+        if connection._sock is None:
+            self._forget(connection)
+        else:
+            self._idle.append(connection)
+
+    def _forget(self, connection: Any) -> None:
+        self._run_ids.pop(connection, None)
+        connection.disconnect()
 
     def _exchange(self, connection: Any, commands: Sequence[Command | Script]) -> list[Any]:
         """Send all, read all; scripts the server forgot are loaded and run again, once."""
@@ -308,6 +338,17 @@ def _packed(commands: Sequence[Command]) -> list[bytes]:
         return [b"".join([hiredis.pack_command(tuple(command)) for command in commands])]  # type: ignore[arg-type]
     except TypeError as error:
         raise Internal(f"not a Redis command: {error}") from None
+
+
+def _is_alive(connection: Any) -> bool:
+    """Tell whether an idle connection is open and has nothing unread. Does not switch."""
+    try:
+        connection._sock._sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):
+        return False
+    return False
 
 
 def _source(path: Path) -> bytes:

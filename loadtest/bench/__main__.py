@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from loadtest.bench import echo, fanout, keeping, links, login, memory
+from loadtest.bench import broadcast, echo, fanout, keeping, links, login, memory, push
 from loadtest.bench.machine import facts
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -21,6 +21,8 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "login": login.measure,
     "links": links.measure,
     "keeping": keeping.measure,
+    "push": push.measure,
+    "broadcast": broadcast.measure,
 }
 
 

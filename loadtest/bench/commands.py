@@ -50,10 +50,14 @@ class Commanded:
         Raises:
             RuntimeError: it failed, died or was too slow.
         """
+        self.begin(do, **arguments)
+        return self.answer()
+
+    def begin(self, do: str, **arguments: Any) -> None:
+        """Have something done; `answer` gives the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
         self._process.stdin.flush()
-        return self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Wait for a line of the process.

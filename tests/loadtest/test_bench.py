@@ -20,6 +20,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "login": {"users": 40, "rooms_of": 10},
     "links": {"items": 4096, "rounds": 1},
     "keeping": {"receivers": 100, "rounds": 1},
+    "push": {"rate": 20, "seconds": 0.5, "devices": 3, "receivers": 50, "rounds": 2},
+    "broadcast": {"connections": 40, "rounds": 1, "quiet": 0.1},
 }
 SAYS: dict[str, set[str]] = {
     "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
@@ -28,6 +30,8 @@ SAYS: dict[str, set[str]] = {
     "login": {"logins_per_second", "cpu_us_per_login", "ceiling_connects_per_second"},
     "links": {"batches"},
     "keeping": {"receivers_per_second", "redis_cpu_us_per_receiver", "ledger_bytes_per_receiver"},
+    "push": {"unicast", "goals_ms", "multicast_receivers_per_second", "cpu_us_per_receiver"},
+    "broadcast": {"connections", "seconds", "lag_ms", "cpu_us_per_connection"},
 }
 
 
@@ -47,11 +51,16 @@ def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_eve
     if name == "fanout":
         messages = WARM_UP + sizes["rounds"] * (sizes["messages"] + sizes["bursts"] * GATHERED)
         assert figures["received"] == sizes["members"] * messages
+    if name == "push":
+        told = figures["unicast"].values()
+        assert [(one["sent"], one["unheard"]) for one in told] == [(10, 0), (10, 0)]
+    if name == "broadcast":
+        assert {"gateway-0", "session-0", "center-0"} <= set(figures["lag_ms"])
 
 
 def test_an_unknown_bench_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert "memory, fanout, echo, login, links, keeping" in capsys.readouterr().err
+    assert "memory, fanout, echo, login, links, keeping, push, broadcast" in capsys.readouterr().err
 
 
 def bench(*words: str) -> dict[str, Any]:
