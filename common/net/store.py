@@ -104,7 +104,6 @@ class Store:
         self.run_id = ""
         self._pool = redis.ConnectionPool.from_url(
             url,
-            max_connections=settings.connections,
             protocol=2,
             driver_info=None,
             socket_timeout=settings.timeout,

@@ -19,7 +19,7 @@ from tests.cluster.test_mail import enter, last_seq, make_users, numbers
 AT_ONCE = 1.5
 """Seconds within which a message that cannot be kept is refused: one, and a half for a busy machine."""
 HEAL_SECONDS = 15.0
-ROOM = "plaza/redis-away"
+ROOM, DURABLE = "plaza/redis-away", "plaza/keep.redis-away"
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,12 @@ def cluster() -> Iterator[Cluster]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(autouse=True)
+def all_is_well(cluster: Cluster) -> None:
+    """No test begins before every dbserver has found Redis again."""
+    cluster.wait_ready(HEAL_SECONDS)
 
 
 def keep(raw: Raw, uid: str, data: Any, **fields: Any) -> tuple[Packet, float]:
@@ -70,10 +76,14 @@ def test_a_frozen_redis_refuses_within_a_second_from_the_first_message_on(cluste
     make_users(cluster, "frozen")
     with enter(cluster, "talker1") as talker:
         surely(talker, "frozen", "before")
+        talker.ok("join", {"room": DURABLE})
         cluster.kill("redis-0", signal.SIGSTOP)
         try:
             for _ in range(5):
                 refused(talker, "frozen")
+                began = time.monotonic()
+                assert talker.error("publish", {"room": DURABLE, "data": 1})["code"] == "unavailable"
+                assert time.monotonic() - began < AT_ONCE
             all_else_goes_on(cluster, talker, "newcomer1")
         finally:
             cluster.kill("redis-0", signal.SIGCONT)
