@@ -104,7 +104,7 @@ def test_backlog_and_live_are_one_stream_for_a_device_that_comes_and_goes(cluste
     while len(heard) < 300:
         assert time.monotonic() < deadline, heard[-3:]
         with enter(cluster, "flapping", gateway=len(heard) % 2) as raw:
-            until = min(len(heard) + 40, 300)
+            until = min(len(heard) + 15, 300)
             while len(heard) < until:
                 body = raw.wait_op("inbox")
                 assert not body.get("gap")
