@@ -120,23 +120,20 @@ class Mail:
         except RequestError as error:
             self._log.debug("mailboxes not read", error=error.message)
             for connection in batch:
-                self._read_failed(connection)
+                if connection.box is not None:
+                    self._read_failed(connection, connection.box)
             return
         for connection, page in zip(batch, pages, strict=True):
-            if not connection.closed:
-                self._take_page(connection, page)
+            if connection.box is not None:
+                self._take_page(connection, connection.box, page)
 
-    def _read_failed(self, connection: Connection) -> None:
-        box = connection.box
-        assert box is not None
+    def _read_failed(self, connection: Connection, box: Box) -> None:
         box.read_failed()
         box.greet(None)
         self._failed[connection] = None
 
-    def _take_page(self, connection: Connection, page: list[Any]) -> None:
+    def _take_page(self, connection: Connection, box: Box, page: list[Any]) -> None:
         """Write what a read gave; the first read also gives the device's positions."""
-        box = connection.box
-        assert box is not None
         messages, broadcasts, gap, more, seq, bseq, acked, backed = page
         is_told = not box.loaded and box.load(acked, backed, gap)
         box.gap = box.gap or gap

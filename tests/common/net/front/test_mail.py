@@ -107,6 +107,30 @@ def test_what_comes_live_before_the_mailbox_was_read_waits_for_it(site: Site, st
     assert inbox(client) == ["a"]
 
 
+@pytest.mark.parametrize("away", [True, False], ids=["not read", "read"])
+def test_who_leaves_while_its_mailbox_is_read_holds_up_nobody(
+    site: Site, store: Letterbox, away: bool
+) -> None:
+    client, _ = enter(site)
+    enter(site, "leaver")
+
+    def leaves(peer: str, method: str, *args: Any, **options: Any) -> Any:
+        site.calls = store
+        site.connection("leaver").close("lost")
+        store.away = away
+        return store(peer, method, *args, **options)
+
+    store.keep("a", "ann")
+    store.keep("b", "leaver")
+    site.calls = leaves
+    site.front.mail.read_all([site.connection("leaver"), site.connection("ann")])
+    settle()
+    store.away = False
+    site.front.mail._again()
+    assert inbox(client) == ["a"]
+    assert len(site.process.tasks) >= mail.READERS + 2, "all readers live"
+
+
 def test_all_of_a_session_are_read_again_when_its_stream_begins_anew(site: Site, store: Letterbox) -> None:
     client, _ = enter(site)
     store.keep("a")
