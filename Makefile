@@ -21,7 +21,7 @@ check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict, tests (with
 	$(PY) -m mypy $(CODE)
 	$(PY) -m tools.tests
 
-bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
+bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links, kept messages, pushes, broadcasts
 	@$(PY) -m loadtest.bench $(ARGS)
 
 proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
