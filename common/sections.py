@@ -46,6 +46,9 @@ class Gateway:
     half_open_per_address: int = option(
         1_200, "of one address; above it that address's oldest is closed", unit="connections", low=1
     )
+    ticket_required: bool = option(
+        False, "take a token with a ticket of the dispatcher only; `resume` needs none"
+    )
     hello_timeout: float = option(8.0, "time from accept to `hello`", unit="s", low=0.1, high=60)
     ping: int = option(120, "how often the server must hear a client", unit="s", low=1, high=300)
     park_after: float = option(

@@ -15,6 +15,7 @@ storage. Nothing is stored: after a restart the gateways announce all they have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -28,7 +29,9 @@ from common.net.register.calls import CALLS, Register, now_ms
 from common.net.register.post import Post
 from common.rules.devices import Limits
 from common.rules.presence import Presence
+from common.rules.tickets import UsedTickets
 from common.wire.names import product_of
+from common.wire.tickets import TICKET_SECONDS
 
 LINK = Handlers("session link")
 
@@ -67,6 +70,7 @@ class Session(Service):
         self.dbservers = Dbservers(process.callers, process.places, process.index)
         self.counters = process.metrics.counters
         self.counters.declare(COUNTERS)
+        self.tickets = UsedTickets(TICKET_SECONDS, now_ms() / 1000)
         self.post = Post(process.links, self.counters)
         self.register = Register(
             process.name,
@@ -185,16 +189,19 @@ def open_login(
     resume_epoch: int,
     deadline_ms: int,
     tags: list[str],
+    ticket: Sequence[Any] = (),
 ) -> None:
     """Log a device in; past its deadline the gateway has given up and nothing happens.
 
     The first of its product waits for the product's bans, and the resume of a login older
     than this process for what storage knows of its end; unless storage is away.
+
+    A ticket (nonce, unix seconds of its end) is used up by the login it opens, not by one that is refused.
     """
     register = service.register
 
     def go_on() -> None:
-        _open(service, peer, rid, conn, user, device, kind, resume_epoch, deadline_ms, tags)
+        _open(service, peer, rid, conn, user, device, kind, resume_epoch, deadline_ms, tags, ticket)
 
     def ask_its_end() -> None:
         if not resume_epoch or not register.endings.waits(user, device, resume_epoch, peer.name, go_on):
@@ -215,6 +222,7 @@ def _open(
     resume_epoch: int,
     deadline_ms: int,
     tags: list[str],
+    ticket: Sequence[Any],
 ) -> None:
     """Log a device in, now that storage was asked what there was to ask."""
     register, now = service.register, now_ms()
@@ -224,11 +232,13 @@ def _open(
         return
     try:
         register.bans.check(user, now)
+        service.tickets.check(ticket)
         opened = service.presence.open(gateway, conn, user, device, kind, resume_epoch, now, tags)
     except RequestError as error:
         service.counters.refused += 1
         service.post.send(peer.name, ["err", rid, error.code, error.message, error.facts])
         return
+    service.tickets.use(ticket, now / 1000)
     service.counters.opens += 1
     service.post.kick(opened.kicks)
     service.post.send(peer.name, ["ok", rid, [opened.epoch, opened.since]])

@@ -168,7 +168,7 @@ def test_the_welcome_has_all_its_fields(cluster: Cluster) -> None:
     token = cluster.token("ada", ttl=600)
     with Raw(cluster.tcp(1)) as raw:
         client = {"name": "raw", "version": "0"}
-        body = {"v": 1, "token": token, "device": "phone", "kind": "mobile", "client": client, "ticket": "x"}
+        body = {"v": 1, "token": token, "device": "phone", "kind": "mobile", "client": client}
         welcome = raw.ok("hello", body)
     assert tuple(sorted(welcome)) == tuple(sorted(CLIENT["hello"].reply or ()))
     assert (welcome["v"], welcome["uid"], welcome["product"], welcome["device"]) == (

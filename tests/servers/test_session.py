@@ -112,8 +112,9 @@ class Scene:
         return self.links.take()
 
     def open(self, index: int, conn: int, user: str = ANN, device: str = "p", **more: Any) -> list[Any]:
-        deadline = more.pop("deadline", LATER)
-        return self.item(index, "open", 50 + conn, conn, user, device, "phone", 0, deadline, [], **more)
+        deadline, ticket = more.pop("deadline", LATER), more.pop("ticket", [])
+        rest = (user, device, "phone", 0, deadline, [], ticket)
+        return self.item(index, "open", 50 + conn, conn, *rest, **more)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call the process as center does."""
@@ -150,6 +151,33 @@ def test_the_replaced_connection_is_kicked_before_the_answer(scene: Scene) -> No
     kick, answer = scene.open(1, 2)
     assert kick == ("gateway-0", ["kick", 1, epoch, "replaced", "this device logged in again"])
     assert answer[0] == "gateway-1" and answer[1][:2] == ["ok", 52]
+
+
+def fresh_ticket(nonce: str = "n") -> list[Any]:
+    return [nonce, int(time.time()) + 40]
+
+
+def test_a_ticket_opens_one_login_and_a_second_one_disturbs_nobody(scene: Scene) -> None:
+    ticket = fresh_ticket()
+    assert scene.open(0, 1, ticket=ticket)[0][1][0] == "ok"
+    ((_, answer),) = scene.open(1, 2, ticket=ticket)
+    assert answer[:3] == ["err", 52, "unauthorized"]
+    assert [login.conn for login in scene.service.presence.logins(ANN)] == [1]
+    assert scene.open(1, 3, ticket=fresh_ticket("m"))[-1][1][0] == "ok"
+
+
+def test_a_login_that_is_refused_leaves_its_ticket_unused() -> None:
+    scene = Scene(policies={"demo": "refuse"})
+    scene.open(0, 1, device="other")
+    ticket = fresh_ticket()
+    assert scene.open(0, 2, ticket=ticket)[0][1][2] == "conflict"
+    scene.item(0, "close", 1, ANN, "other", 0, False)
+    assert scene.open(0, 3, ticket=ticket)[-1][1][0] == "ok"
+
+
+def test_a_ticket_from_before_this_process_may_have_been_used(scene: Scene) -> None:
+    ((_, answer),) = scene.open(0, 1, ticket=["n", int(time.time()) + 25])
+    assert answer[:3] == ["err", 51, "unauthorized"]
 
 
 def test_a_refused_login_is_answered_with_the_error() -> None:

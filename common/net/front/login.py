@@ -1,6 +1,7 @@
 """Coming in: `hello`, `refresh`, `ping`, `bye`.
 
-The token is verified here; session opens the login (policies, bans, login epoch).
+Token and ticket are verified here; session opens the login (policies, bans, login epoch,
+whether the ticket was used).
 The answer is taken in session's stream, so a `kick` right behind it finds the
 connection logged in; one nobody waits for any more is closed again.
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from gevent.event import AsyncResult
 
-from common.errors import BadField, Conflict, RequestError
+from common.errors import BadField, Conflict, RequestError, Unauthorized
 from common.net.front.connection import Connection
 from common.net.front.front import OPS, Front
 from common.net.front.requests import Request, item
@@ -24,6 +25,7 @@ from common.rules.rights import rights_of
 from common.rules.tags import as_tags
 from common.wire.codec import encode
 from common.wire.ops import VERSION
+from common.wire.tickets import read_ticket
 from common.wire.tokens import SKEW_SECONDS, Claims, Resume, issue_resume, read_resume, verify_token
 
 
@@ -47,8 +49,8 @@ def hello(front: Front, connection: Connection, number: int, fields: dict[str, A
     login, epoch = _read(front, fields)
     user = login.claims.user
     deadline = int((time.time() + front.settings.request_timeout) * 1000)
-    tags = list(login.claims.tags)
-    opening = item("open", connection.number, user, login.device, login.kind, epoch, deadline, tags)
+    tags, ticket = list(login.claims.tags), _ticket(front, fields, user)
+    opening = item("open", connection.number, user, login.device, login.kind, epoch, deadline, tags, ticket)
     session = front.process.places.session_of(user)
     front.forward(connection, number, session, _opened, opening, _refused, login)
     login.done.get()
@@ -66,6 +68,22 @@ def _read(front: Front, fields: dict[str, Any]) -> tuple[Login, int]:
         return Login(claims, device, sys.intern(fields["kind"])), 0
     resume = read_resume(process.secrets.resume_key.encode(), fields["resume"], device, time.time())
     return Login(resume.claims, device, sys.intern(resume.kind)), resume.epoch
+
+
+def _ticket(front: Front, fields: dict[str, Any], user: str) -> list[Any]:
+    """Give nonce and end of the ticket that goes with a token; [] where there is none and need not be.
+
+    Raises:
+        Unauthorized: it is worth nothing here, or it is missing.
+    """
+    if fields["token"] is None:
+        return []
+    if fields["ticket"] is not None:
+        secret = front.process.secrets.resume_key.encode()
+        return list(read_ticket(secret, fields["ticket"], user, front.process.name, time.time()))
+    if front.settings.ticket_required:
+        raise Unauthorized("a token is taken with a ticket only; ask the dispatcher for one")
+    return []
 
 
 def _opened(request: Request, value: list[Any]) -> None:

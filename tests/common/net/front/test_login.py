@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from common.settings import TokenKey
+from common.wire.tickets import issue_ticket
 from common.wire.tokens import sign_token
 from tests.common.net.front.scene import SECRET, Client, Site, settle
 
@@ -56,6 +57,60 @@ def test_a_resumed_login_names_its_epoch(site: Site) -> None:
     again.send("hello", {"v": 1, "resume": resume, "device": "d"}, 1)
     assert site.answer("open", [78, 5])[3:7] == ["demo/ann", "d", "web", 77]
     assert read(again)[0] == "ok"
+
+
+def ticket(
+    site: Site, uid: str = "ann", gateway: str = "gateway-0", lasts: int = 20, nonce: bytes = b"n" * 12
+) -> str:
+    secret = site.process.secrets.resume_key.encode()
+    return issue_ticket(secret, f"demo/{uid}", gateway, int(time.time()) + lasts, nonce)
+
+
+def test_a_ticket_goes_to_session_with_its_nonce_and_end(site: Site) -> None:
+    client = site.connect()
+    given = ticket(site)
+    client.send("hello", {**site.hello(), "ticket": given}, 1)
+    end, nonce, _ = given.split(".")
+    assert site.answer("open", [77, 5])[-1] == [nonce, int(end)]
+    assert read(client)[0] == "ok"
+
+
+NO_TICKETS: dict[str, dict[str, Any]] = {
+    "another user's": {"uid": "bob"},
+    "for another gateway": {"gateway": "gateway-1"},
+    "over": {"lasts": -1},
+}
+
+
+@pytest.mark.parametrize("facts", NO_TICKETS.values(), ids=NO_TICKETS)
+@pytest.mark.parametrize("required", [False, True], ids=["", "required"])
+def test_a_ticket_that_is_worth_nothing_here_is_unauthorized_and_asks_nobody(
+    make_site: MakeSite, facts: dict[str, Any], required: bool
+) -> None:
+    site = make_site(ticket_required=required)
+    client = site.connect()
+    client.send("hello", {**site.hello(), "ticket": ticket(site, **facts)}, 1)
+    assert read(client)[2]["code"] == "unauthorized"
+    assert client.read() is None
+    assert site.links.sent == []
+
+
+def test_where_tickets_are_required_a_token_alone_is_unauthorized_and_resume_needs_none(
+    make_site: MakeSite,
+) -> None:
+    site = make_site(ticket_required=True)
+    bare = site.connect()
+    bare.send("hello", site.hello(), 1)
+    assert read(bare)[2]["code"] == "unauthorized"
+    client = site.connect()
+    client.send("hello", {**site.hello(), "ticket": ticket(site)}, 1)
+    site.answer("open", [77, 5])
+    resume = read(client)[2]["resume"]
+    for more in ({}, {"ticket": "not even looked at"}):
+        again = site.connect()
+        again.send("hello", {"v": 1, "resume": resume, "device": "d", **more}, 1)
+        assert site.answer("open", [78, 5])[-1] == []
+        assert read(again)[0] == "ok"
 
 
 def test_a_login_session_refuses_is_told_why_and_ended(site: Site) -> None:
