@@ -10,12 +10,16 @@ from apiflask import APIBlueprint, Schema, fields
 from center.api.door import allowed, caller, door
 from center.api.fields import Room, Whole
 from common.errors import BadField
+from common.rules.room import REPLY_MESSAGES
 from common.wire.jsondata import to_json
 from common.wire.names import is_room, room_key, room_of
+from common.wire.values import INTEGER_LIMIT
 
 rooms = APIBlueprint("rooms", __name__)
 PAGE = 100
 LARGEST = 1_000
+SHOWN = 50
+"""Messages of a room unless more are asked for."""
 
 
 class Paging(Schema):
@@ -66,6 +70,20 @@ class Member(Schema):
     since = fields.Integer(required=True, metadata={"description": "unix ms"})
 
 
+class Span(Schema):
+    """Which messages of a room."""
+
+    after = Whole(
+        0,
+        INTEGER_LIMIT,
+        load_default=None,
+        metadata={
+            "description": "those that follow this offset, or the oldest kept; the newest unless given"
+        },
+    )
+    limit = Whole(0, REPLY_MESSAGES, load_default=SHOWN)
+
+
 class RoomState(Schema):
     """A room."""
 
@@ -74,8 +92,10 @@ class RoomState(Schema):
     offset = fields.Integer(required=True)
     count = fields.Integer(required=True, metadata={"description": "connections in it"})
     users = fields.List(fields.Nested(Member), required=True, metadata={"description": "[] in a large room"})
-    messages = fields.List(
-        fields.Nested(Said), required=True, metadata={"description": "the newest, ascending"}
+    first = fields.Integer(required=True, metadata={"description": "the oldest offset kept"})
+    messages = fields.List(fields.Nested(Said), required=True, metadata={"description": "ascending"})
+    more = fields.Boolean(
+        required=True, metadata={"description": "others follow: ask on after the last offset"}
     )
 
 
@@ -96,13 +116,14 @@ def listing(given: dict[str, Any]) -> dict[str, Any]:
 
 @rooms.get("/v1/rooms/<map>/<name>")
 @allowed("read")
+@rooms.input(Span, location="query", arg_name="given")
 @rooms.output(RoomState)
-def look(map: str, name: str) -> dict[str, Any]:
-    """Tell of a room: where it stands, who is in it, what was said last."""
+def look(map: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Tell of a room: where it stands, who is in it, what was said last or after an offset."""
     room = f"{map}/{name}"
     if not is_room(room):
         raise BadField("room must be map/name", field="room")
-    told = door().world(room_key(caller().product, room), "room")
+    told = door().world(room_key(caller().product, room), "room", given["limit"], given["after"])
     users, messages = [_member(row) for row in told["users"]], [_said(row) for row in told["messages"]]
     return {**told, "room": room, "users": users, "messages": messages}
 

@@ -24,7 +24,7 @@ from common.net.hall.book import Book
 from common.net.hall.names import NameBook
 from common.net.hall.pace import in_slices
 from common.rules.limits import RateTable
-from common.rules.room import Message, Room
+from common.rules.room import Message, Recovery, Room
 from common.wire.names import is_name, is_room
 
 CALLS = Handlers("world rpc")
@@ -115,12 +115,17 @@ def publish(hall: Hall, room: str, uid: str, key: str, data: bytes) -> list[int]
 
 
 @CALLS.on("room")
-def room(hall: Hall, room: str, limit: int = MESSAGES) -> dict[str, Any]:
-    """Tell of a room, with its newest messages.
+def room(hall: Hall, room: str, limit: int = MESSAGES, after: int | None = None) -> dict[str, Any]:
+    """Tell of a room, with its newest messages or those that follow an offset.
+
+    Args:
+        limit: messages, at most 300 and 256 KiB; 0 for none.
+        after: an offset; where what follows it is no longer kept, the oldest kept are next.
 
     Returns:
         epoch, offset, first (oldest kept), count (connections), users: [[uid, [[device, kind]…],
-        since ms]…], [] where it is too large to name them; messages: [[offset, uid, data, ms]…].
+        since ms]…], [] where it is too large to name them; messages: [[offset, uid, data, ms]…];
+        more: others follow them.
 
     Raises:
         NotFound: nobody is in it and nothing is kept of it.
@@ -137,15 +142,26 @@ def room(hall: Hall, room: str, limit: int = MESSAGES) -> dict[str, Any]:
     known = AsyncResult()
     hall.names.when_known(here, partial(known.set, None))
     known.get()
-    newest = hall.book.clock()
+    told = _said(here, limit, after, hall.book.clock())
     return {
         "epoch": here.epoch,
         "offset": here.offset,
         "first": here.history.oldest,
         "count": here.count,
         "users": hall.names.listing(here),
-        "messages": rows(here.newest(limit, newest).messages) if limit > 0 else [],
+        "messages": rows(told.messages),
+        "more": told.more,
     }
+
+
+def _said(room: Room, limit: int, after: int | None, now: float) -> Recovery:
+    """Give messages of a room: the newest, or the next after an offset."""
+    if limit < 1:
+        return Recovery(True, [], False)
+    if after is None:
+        return room.newest(limit, now)
+    room.history.expire(now)
+    return room.recover(room.epoch, min(max(after, room.history.oldest - 1), room.offset), limit, now)
 
 
 @CALLS.on("rooms")

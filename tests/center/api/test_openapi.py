@@ -56,6 +56,8 @@ def every_call_answered() -> Processes:
         room={
             "epoch": 1,
             "offset": 2,
+            "first": 1,
+            "more": False,
             "count": 1,
             "users": [["a", [["d", "web"]], 1]],
             "messages": [[2, "a", b"\x01", 3]],

@@ -124,6 +124,32 @@ def test_a_room_is_told_with_its_newest_messages(calling: Calling) -> None:
     assert room["users"] == [["ann", [["p", "phone"]], 5]]
 
 
+def test_the_history_of_a_room_is_read_page_by_page_from_the_oldest_kept(calling: Calling) -> None:
+    for number in range(1, 8):
+        calling.call("publish", LOBBY, "", "", b"%d" % number)
+    pages: list[list[int]] = []
+    after, more = 0, True
+    while more:
+        told = calling.call("room", LOBBY, 3, after)
+        pages.append([row[0] for row in told["messages"]])
+        after, more = pages[-1][-1], told["more"]
+    assert pages == [[1, 2, 3], [4, 5, 6], [7]]
+    for beyond in (7, 8, 2**52):
+        told = calling.call("room", LOBBY, 3, beyond)
+        assert (told["messages"], told["more"]) == ([], False)
+    assert calling.call("room", LOBBY, 0, 0)["messages"] == []
+
+
+def test_a_page_after_what_is_no_longer_kept_begins_at_the_oldest(
+    make_scene: Callable[..., Scene],
+) -> None:
+    calling = Calling(make_scene(history_items=3))
+    for text in (b"a", b"b", b"c", b"d", b"e"):
+        calling.call("publish", ROOM, "", "", text)
+    told = calling.call("room", ROOM, 2, 0)
+    assert (told["first"], [row[0] for row in told["messages"]], told["more"]) == (3, [3, 4], True)
+
+
 def test_a_room_nobody_is_in_and_nothing_is_kept_of_is_not_found(calling: Calling) -> None:
     assert calling.refused("room", LOBBY) is NotFound
     assert not calling.scene.book.rooms
