@@ -14,11 +14,15 @@ KINDS = ("unicast", "multicast", "broadcast", "room")
 
 
 def data(text: str) -> Any:
-    """Read what is to be sent: JSON, or else the text itself."""
+    """Read what is to be sent: JSON, or else the text itself ("NaN" is text, JSON has no such number)."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         return text
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
 
 
 def add_arguments(push: argparse.ArgumentParser) -> None:

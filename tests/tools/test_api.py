@@ -116,6 +116,8 @@ TYPED: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ("unicast alice hello", {"to": "alice", "data": "hello"}),
     "JSON": ('unicast alice {"a":[1]}', {"to": "alice", "data": {"a": [1]}}),
     "null": ("unicast alice null", {"to": "alice", "data": None}),
+    "a word Python takes for a number": ("unicast alice NaN", {"to": "alice", "data": "NaN"}),
+    "brackets without end": (f"unicast alice {'[' * 9_999}", {"to": "alice", "data": "[" * 9_999}),
     "kept": (
         "unicast alice 1 --keep --ttl 2h --key k --receipt",
         {"to": "alice", "data": 1, "keep": True, "ttl": 7200, "key": "k", "receipt": True},
