@@ -24,6 +24,8 @@ from common.net.memory import Memory
 from common.net.store import Script, Store, value
 from common.settings import Mailbox
 
+TO_ALL = "/all"
+"""Marks the keys of broadcasts: one said again for users is another message, not the same to all."""
 LEDGER_ROWS = 500
 """Receivers one command writes to the ledger: bounds how long Redis is busy with it."""
 
@@ -117,7 +119,7 @@ class Sender:
         """
         share = self._memory.admit()
         expires_ms = now_ms + self._lasts(letter)
-        mid = self._place(letter, True)
+        mid = self._place(letter, True, TO_ALL)
         kept = self._settings.broadcasts
         size = max(len(letter.body), 1)
         bseq, prev, gone = broadcasts.put(self._store, letter.product, mid, expires_ms, size, now_ms, kept)
@@ -130,9 +132,9 @@ class Sender:
             value(reply)
         return mid, bseq, prev
 
-    def _place(self, letter: Letter, is_single: bool) -> int:
+    def _place(self, letter: Letter, is_single: bool, kind: str = "") -> int:
         """Claim the key and store the body; give the mid that stands."""
-        name = f"{letter.product}/{letter.sender}"
+        name = f"{letter.product}/{letter.sender}{kind}"
         mid = letter.mid
         if letter.key:
             mid = idempotency.claim(self._store, name, letter.key, mid, self._settings.key_seconds)

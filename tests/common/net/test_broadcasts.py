@@ -158,6 +158,13 @@ def test_products_never_meet(store: Store) -> None:
     assert shouts(post.login(user="q/alice")) == ["of q"]
 
 
+def test_a_key_of_a_message_to_somebody_is_another_ones_as_a_broadcasts(post: Post) -> None:
+    post.login()
+    assert post.send("to alice", key="k").mid != post.broadcast("to all", key="k")[0]
+    page = post.login()
+    assert (texts(page), shouts(page)) == (["to alice"], ["to all"])
+
+
 def writes_of_a_broadcast(store: Store, users: int) -> dict[str, int]:
     store.call("FLUSHALL")
     post = Post(store)
