@@ -24,6 +24,7 @@ from gevent.pool import Group
 
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
+from common.net.hall.pace import in_slices
 from common.net.idrange import Ids
 from common.net.log import Logger
 from common.places import Places
@@ -101,7 +102,7 @@ class Sending:
         self._ids = Ids(self.dbservers)
 
     def users(self, push: Push, uids: Iterable[str]) -> Sent:
-        """Send to users; one named twice gets it once.
+        """Send to users; one named twice gets it once, and to none there is nothing to do.
 
         Raises:
             NotFound: fact `users`: uids nobody knows (kept only); nothing was stored.
@@ -110,10 +111,12 @@ class Sending:
             RequestError: not stored, as far as is known; repeat with the same key.
         """
         users = [user_key(push.product, uid) for uid in dict.fromkeys(uids)]
-        if not 1 <= len(users) <= self._receivers:
+        if len(users) > self._receivers:
             limit = self._receivers
-            raise BadField(f"a message goes to 1 to {limit} users", field="to", limit=limit)
+            raise BadField(f"a message goes to at most {limit} users", field="to", limit=limit)
         mid, now_ms = self._ids.take(), self._now_ms()
+        if not users:
+            return Sent(mid, 0)
         if not push.keep:
             shares = self._by_session([(user, user) for user in users])
             calls = {name: (part, mid, SERVER, push.data, now_ms) for name, part in shares.items()}
@@ -207,9 +210,9 @@ class Sending:
         return body
 
     def _by_session(self, items: list[tuple[str, Any]]) -> dict[str, list[Any]]:
-        """Sort what belongs to users by their session process."""
+        """Sort what belongs to users by their session process; others get their turn meanwhile."""
         shares: dict[str, list[Any]] = {}
-        for user, item in items:
+        for user, item in in_slices(items):
             shares.setdefault(self._places.session_of(user), []).append(item)
         return shares
 

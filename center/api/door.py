@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app, g, request
-from werkzeug.exceptions import UnsupportedMediaType
 
+from center.api.body import check_body
 from center.api.keyring import Key, Keyring
 from center.audit import Audit
 from center.sending import Calls, Sending
-from common.errors import BadField, BadPacket, RequestError, Unavailable
+from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
 from common.net.log import Logger
 from common.places import Places
@@ -94,9 +94,22 @@ class Door:
                 raise Unavailable(f"{name}: {answer.message}") from answer
         return answers
 
-    def note(self, kind: str, **facts: Any) -> None:
-        """Write what the key of this request did into the audit log."""
-        self.audit.note(caller().product, caller().id, kind, self.now_ms(), **facts)
+    @contextmanager
+    def noting(self, kind: str, **facts: Any) -> Iterator[dict[str, Any]]:
+        """Write what the key of this request does within the block into the audit log.
+
+        What may have been done although it failed is written too, as `failed`: a code. The
+        block may add to the facts it is given.
+        """
+        key = caller()
+        try:
+            yield facts
+        except RequestError as error:
+            if error.retry:
+                told = {name: error.facts[name] for name in ("mid", "online") if name in error.facts}
+                self.audit.note(key.product, key.id, kind, self.now_ms(), **facts, **told, failed=error.code)
+            raise
+        self.audit.note(key.product, key.id, kind, self.now_ms(), **facts)
 
     def _find_key(self, number: str) -> dict[str, Any] | None:
         key: dict[str, Any] | None = self.store("apikey_get", number)
@@ -137,25 +150,6 @@ def allowed(scope: str) -> Callable[[Callable[Given, Answer]], Callable[Given, A
         return guarded
 
     return decorate
-
-
-def check_body() -> None:
-    """Pass silently when a body is JSON, or there is none.
-
-    Raises:
-        UnsupportedMediaType: it is not called JSON; its fields would be said to be missing.
-        BadPacket: it cannot be read.
-    """
-    if request.method == "GET" or not request.get_data():
-        return
-    if not request.is_json:
-        raise UnsupportedMediaType("the body must be application/json")
-    try:
-        json.loads(request.get_data())
-    except RecursionError:
-        raise BadPacket("the body nests too deep") from None
-    except ValueError as error:
-        raise BadPacket(f"the body is not JSON: {error}") from None
 
 
 def user_of(uid: str) -> str:

@@ -109,7 +109,7 @@ class Number(fields.Float):
         super().__init__(validate=Range(0, high, min_inclusive=False), **options)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if type(value) not in (int, float):
+        if type(value) not in (int, float) or value != value:  # NaN passes every Range
             raise ValidationError("must be a number")
         return value
 

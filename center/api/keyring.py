@@ -17,7 +17,7 @@ from common.rules.limits import RateTable
 from common.wire.apikeys import same_hash, split_key
 
 KNOWN = 10_000
-"""Keys, and ids that are no keys, held in memory."""
+"""Keys held in memory, and apart from them, so that guessing pushes no key out, ids that are none."""
 STALE = 3600.0
 REFUSED = "no valid API key"
 
@@ -49,7 +49,8 @@ class Keyring:
         self._find = find
         self._fresh = fresh
         self._clock = clock
-        self._known: Cache[tuple[dict[str, Any] | None, float]] = Cache(Keep(KNOWN, KNOWN, order="lru"))
+        self._known: Cache[tuple[dict[str, Any], float]] = Cache(Keep(KNOWN, KNOWN, order="lru"))
+        self._unknown: Cache[float] = Cache(Keep(KNOWN, KNOWN, order="lru"))
         self._rates = RateTable(rate, 2 * rate)
 
     def admit(self, text: str, scope: str) -> Key:
@@ -81,14 +82,20 @@ class Keyring:
     def _stored(self, number: str) -> dict[str, Any] | None:
         """Give a key as stored, from memory while that is fresh or storage is away."""
         now = self._clock()
-        entry = self._known.get(number)
+        entry, missed = self._known.get(number), self._unknown.get(number)
         if entry is not None and now - entry.value[1] < self._fresh:
             return entry.value[0]
+        if missed is not None and now - missed.value < self._fresh:
+            return None
         try:
             stored = self._find(number)
         except (Unavailable, DeadlineExceeded):
-            if entry is not None and entry.value[0] is not None and now - entry.value[1] < STALE:
+            if entry is not None and now - entry.value[1] < STALE:
                 return entry.value[0]
             raise
-        self._known.put(number, (stored, now), 1, now)
+        if stored is None:
+            self._known.pop(number)
+            self._unknown.put(number, now, 1, now)
+        else:
+            self._known.put(number, (stored, now), 1, now)
         return stored

@@ -35,11 +35,18 @@ STATUS = {
     "internal": 500,
     "busy": 503,
     "unavailable": 503,
-    "timeout": 504,
+    "timeout": 503,
 }
-"""code -> status."""
-UNREADABLE = (400, 413, 415)
-"""What HTTP itself refuses of a body."""
+"""code -> status. All that may work later is one status, which HTTP clients know to repeat."""
+CODES = {
+    400: "bad_packet",
+    404: "not_found",
+    405: "unknown_op",
+    413: "bad_packet",
+    415: "bad_packet",
+    500: "internal",
+}
+"""status -> code of what HTTP itself refuses."""
 RETRY_SECONDS = 1
 """Told with what may work later, unless the error knows better."""
 SCHEMA = {
@@ -70,8 +77,9 @@ def of_request(error: RequestError) -> Response:
 def of_http(error: HTTPException) -> Response:
     """Give the answer to what HTTP itself refuses, with the headers it asks for (Allow …)."""
     headers = {key: value for key, value in error.get_headers() if key.lower() != "content-type"}
-    facts = {"code": "bad_packet"} if error.code in UNREADABLE else {}
-    return document(error.code or 500, error.description or "", headers, facts, error.name)
+    status = error.code or 500
+    facts = {"code": CODES[status]} if status in CODES else {}
+    return document(status, error.description or "", headers, facts, error.name)
 
 
 def of_fields(error: HTTPError) -> Response:
@@ -110,4 +118,5 @@ def _flat(detail: Any, path: str) -> list[tuple[str, str]]:
             found += _flat(inner, f"{path}.{under}" if path and under else path or under)
         return found
     texts = detail if isinstance(detail, list) else [detail]
-    return [(path, str(text)) for text in texts]
+    readable = path.encode("utf-8", "replace").decode()
+    return [(readable, str(text)) for text in texts]

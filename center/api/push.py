@@ -90,7 +90,7 @@ class Published(Schema):
 @push.output(Sent)
 def unicast(given: dict[str, Any]) -> dict[str, Any]:
     """Send to a user."""
-    return _to_users("unicast", given, [given["to"]], {})
+    return _to_users("unicast", given, [given["to"]])
 
 
 @push.post("/v1/push/multicast")
@@ -98,13 +98,12 @@ def unicast(given: dict[str, Any]) -> dict[str, Any]:
 @push.input(Multicast, arg_name="given")
 @push.output(Sent)
 def multicast(given: dict[str, Any]) -> dict[str, Any]:
-    """Send to up to 10,000 users, or to those online with tags."""
+    """Send to up to 10,000 users, or to those online with tags; where nobody has them `online` is 0."""
     if "to" in given:
-        return _to_users("multicast", given, given["to"], {})
+        return _to_users("multicast", given, given["to"])
+    message = _message(given)
     uids = door().sending.tagged(caller().product, given["tags"])
-    if not uids:
-        raise BadField("nobody online has these tags", field="tags")
-    return _to_users("multicast", given, uids, {"tags": given["tags"]})
+    return _send("multicast", message, uids, tags=given["tags"])
 
 
 @push.post("/v1/push/broadcast")
@@ -114,9 +113,9 @@ def multicast(given: dict[str, Any]) -> dict[str, Any]:
 def broadcast(given: dict[str, Any]) -> dict[str, Any]:
     """Send to every connection of the product, or to those with tags."""
     message = _message(given)
-    sent = door().sending.broadcast(message, given["rate"], given["tags"])
-    facts = {"mid": sent.mid, "count": sent.online, "keep": message.keep, "tags": given["tags"] or []}
-    door().note("broadcast", **facts)
+    with door().noting("broadcast", keep=message.keep, tags=given["tags"] or []) as entry:
+        sent = door().sending.broadcast(message, given["rate"], given["tags"])
+        entry.update(sent._asdict())
     return sent._asdict()
 
 
@@ -127,16 +126,21 @@ def broadcast(given: dict[str, Any]) -> dict[str, Any]:
 def room(given: dict[str, Any]) -> dict[str, Any]:
     """Publish into a room as the server (uid "")."""
     _check_size(given["data"])
-    product, name = caller().product, given["room"]
-    epoch, offset = door().sending.room(product, name, idempotency_key(given), given["data"])
-    door().note("room", room=name, epoch=epoch, offset=offset)
+    product, name, key = caller().product, given["room"], idempotency_key(given)
+    with door().noting("room", room=name) as entry:
+        epoch, offset = door().sending.room(product, name, key, given["data"])
+        entry.update(epoch=epoch, offset=offset)
     return {"epoch": epoch, "offset": offset}
 
 
-def _to_users(kind: str, given: dict[str, Any], uids: list[str], facts: dict[str, Any]) -> dict[str, Any]:
-    message = _message(given)
-    sent = door().sending.users(message, uids)
-    door().note(kind, mid=sent.mid, online=sent.online, keep=message.keep, **whom(uids), **facts)
+def _to_users(kind: str, given: dict[str, Any], uids: list[str]) -> dict[str, Any]:
+    return _send(kind, _message(given), uids)
+
+
+def _send(kind: str, message: Push, uids: list[str], **facts: Any) -> dict[str, Any]:
+    with door().noting(kind, keep=message.keep, **whom(uids), **facts) as entry:
+        sent = door().sending.users(message, uids)
+        entry.update(sent._asdict())
     return sent._asdict()
 
 

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, validates_schema
 
 from center.api.door import allowed, door, user_of
 from center.api.fields import Flag, Name, Names, Number, Room, Text, Whole
-from common.errors import NotFound
+from common.errors import BadField, NotFound
 from common.wire.names import room_key
 from common.wire.tokens import TAGS_LIMIT
 from common.wire.values import INTEGER_LIMIT
@@ -47,7 +47,9 @@ class User(Schema):
 
     uid = fields.String(required=True)
     online = fields.Boolean(required=True, allow_none=True, metadata={"description": "null: unknown now"})
-    since = fields.Integer(required=True, allow_none=True, metadata={"description": "unix ms"})
+    since = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "unix ms; null: not online"}
+    )
     devices = fields.List(fields.Nested(Device), required=True)
     mailbox = fields.Nested(Mailbox, required=True)
     online_seconds = fields.Float(
@@ -125,8 +127,8 @@ def look(uid: str) -> dict[str, Any]:
 def make(uid: str) -> dict[str, Any]:
     """Make a user without a login, so that messages can be kept; one there is stays as it is."""
     user = user_of(uid)
-    door().store("user_add", user)
-    door().note("user", to=[uid])
+    with door().noting("user", to=[uid]):
+        door().store("user_add", user)
     return _about(user, uid)
 
 
@@ -141,10 +143,10 @@ def tag(uid: str, given: dict[str, Any]) -> dict[str, Any]:
     devices = [row["device"] for row in about["devices"] if device in (None, row["device"])]
     if device is not None and not devices:
         raise NotFound("the user has no such device", uid=uid, device=device)
-    if devices:
-        door().store("device_mark", [[user, name, names, None] for name in devices])
-    told = [door().session(user, "tags", name, names) for name in devices]
-    door().note("tags", to=[uid], device=device, tags=names)
+    with door().noting("tags", to=[uid], device=device, tags=names):
+        if devices:
+            door().store("device_mark", [[user, name, names, None] for name in devices])
+        told = [door().session(user, "tags", name, names) for name in devices]
     return {"connections": sum(told)}
 
 
@@ -154,9 +156,10 @@ def tag(uid: str, given: dict[str, Any]) -> dict[str, Any]:
 @users.output(Connections)
 def kick(uid: str, given: dict[str, Any]) -> dict[str, Any]:
     """End the connections of a user, or of one device."""
+    user, device = user_of(uid), given["device"]
     code = "restart" if given["reconnect"] else "policy"
-    ended = door().session(user_of(uid), "kick", given["device"], code, given["reason"])
-    door().note("kick", to=[uid], device=given["device"], code=code, count=ended)
+    with door().noting("kick", to=[uid], device=device, code=code) as entry:
+        ended = entry["count"] = door().session(user, "kick", device, code, given["reason"])
     return {"connections": ended}
 
 
@@ -166,12 +169,14 @@ def kick(uid: str, given: dict[str, Any]) -> dict[str, Any]:
 @users.output(Banned)
 def ban(uid: str, given: dict[str, Any]) -> dict[str, Any]:
     """Keep a user out, and end all connections (`kick banned`); resume tokens are worth nothing then."""
-    user, until = user_of(uid), given["until"] or 0
+    user, now, until = user_of(uid), door().now_ms(), given["until"] or 0
     if given["seconds"] is not None:
-        until = door().now_ms() + int(given["seconds"] * 1000)
-    door().store("ban", user, until)
-    door().session(user, "ban", until)
-    door().note("ban", to=[uid], until=until)
+        until = now + max(int(given["seconds"] * 1000), 1)
+    if until and until <= now:
+        raise BadField("until is over; it is unix ms", field="until")
+    with door().noting("ban", to=[uid], until=until):
+        door().store("ban", user, until)
+        door().session(user, "ban", until)
     return {"banned": until}
 
 
@@ -181,9 +186,9 @@ def ban(uid: str, given: dict[str, Any]) -> dict[str, Any]:
 def unban(uid: str) -> dict[str, Any]:
     """Let a user in again."""
     user = user_of(uid)
-    door().store("unban", user)
-    door().session(user, "unban")
-    door().note("unban", to=[uid])
+    with door().noting("unban", to=[uid]):
+        door().store("unban", user)
+        door().session(user, "unban")
     return {"banned": None}
 
 
@@ -209,8 +214,8 @@ def _assign(uid: str, room: str, joins: bool) -> dict[str, Any]:
     user = user_of(uid)
     name = room_key(user.partition("/")[0], room)
     door().places.world_of(name)
-    told = door().session(user, "assign", name, joins)
-    door().note("join" if joins else "leave", to=[uid], room=room, count=told)
+    with door().noting("join" if joins else "leave", to=[uid], room=room) as entry:
+        told = entry["count"] = door().session(user, "assign", name, joins)
     return {"connections": told}
 
 
@@ -227,11 +232,11 @@ def _about(user: str, uid: str) -> dict[str, Any]:
     return {
         "uid": uid,
         "online": present["online"],
-        "since": present["since"],
+        "since": present["since"] or None,
         "devices": _devices(stored["devices"], present["devices"]),
         "mailbox": {name: stored[name] for name in ("depth", "bytes", "dropped", "seq")},
         "online_seconds": stored["online"],
-        "seen": stored["seen"],
+        "seen": stored["seen"] or None,
         "sequence": stored["sequence"],
         "banned": stored["banned"],
     }

@@ -85,20 +85,20 @@ def test_the_first_page_lists_every_route(client: FlaskClient):
 
 
 WRONG = {
-    "unknown path": ("GET", "/nothing", 404),
-    "wrong method": ("POST", "/healthz", 405),
-    "long path": ("GET", "/" + "x" * 5000, 404),
+    "unknown path": ("GET", "/nothing", 404, "not_found"),
+    "wrong method": ("POST", "/healthz", 405, "unknown_op"),
+    "long path": ("GET", "/" + "x" * 5000, 404, "not_found"),
 }
 
 
-@pytest.mark.parametrize("method, path, code", WRONG.values(), ids=WRONG)
-def test_an_error_is_a_problem_document(client: FlaskClient, method: str, path: str, code: int):
+@pytest.mark.parametrize("method, path, status, code", WRONG.values(), ids=WRONG)
+def test_an_error_is_a_problem_document(client: FlaskClient, method: str, path: str, status: int, code: str):
     answer = client.open(path, method=method)
-    assert answer.status_code == code
+    assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
     body = answer.get_json(force=True)
-    assert body["status"] == code
-    assert set(body) == {"type", "title", "status", "detail"}
+    assert set(body) == {"type", "title", "status", "detail", "code"}
+    assert (body["status"], body["code"]) == (status, code)
 
 
 def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient):
@@ -113,6 +113,7 @@ def test_a_defect_is_a_500_and_one_line_of_log(
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"
     assert b"ZeroDivision" not in answer.data
+    assert answer.get_json(force=True)["code"] == "internal"
     assert lines.getvalue().count("\n") == 1
     assert caplog.records == []
     assert "ZeroDivisionError" in lines.getvalue()

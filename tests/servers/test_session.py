@@ -113,7 +113,7 @@ class Scene:
 
     def open(self, index: int, conn: int, user: str = ANN, device: str = "p", **more: Any) -> list[Any]:
         deadline, ticket = more.pop("deadline", LATER), more.pop("ticket", [])
-        rest = (user, device, "phone", 0, deadline, [], ticket)
+        rest: tuple[Any, ...] = (user, device, "phone", 0, deadline, [], ticket)
         return self.item(index, "open", 50 + conn, conn, *rest, **more)
 
     def call(self, method: str, *args: Any) -> Any:

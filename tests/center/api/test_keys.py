@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from center.api.keyring import STALE, Keyring
 from common.errors import DeadlineExceeded, Forbidden, RateLimited, Unauthorized, Unavailable
 from common.net import log as logs
+from common.wire.apikeys import make_key
 from tests.center.scene import Api, Processes, problem
 
 BODY = {"to": "alice", "data": 1}
@@ -35,7 +37,7 @@ SCOPES = {"push", "read", "users", "rooms", "tasks", "layouts"}
 
 @pytest.fixture
 def api() -> Api:
-    return Api(Processes())
+    return Api(Processes(deliver=1))
 
 
 @pytest.mark.parametrize("method, path, body, scope", CALLS.values(), ids=CALLS)
@@ -102,6 +104,10 @@ BODIES: dict[str, tuple[bytes, str, int]] = {
     "no JSON": (b"{", "application/json", 400),
     "no text": (b"\xff\xfe\xff", "application/json", 400),
     "nested for ever": (b"[" * 200_000, "application/json", 400),
+    "not a number": (b'{"to": "alice", "data": 1, "keep": true, "ttl": NaN}', "application/json", 400),
+    "UTF-16": ('{"to": "alice", "data": 1}'.encode("utf-16"), "application/json", 400),
+    "a byte order mark": (b'\xef\xbb\xbf{"to": "alice", "data": 1}', "application/json", 400),
+    "half a surrogate as a field": (b'{"\\ud800": 1}', "application/json", 400),
     "no map": (b"[1]", "application/json", 400),
     "a bare number": (b"5", "application/json", 400),
     "an endless number": (b'{"to": "a", "data": ' + b"9" * 5_000 + b"}", "application/json", 400),
@@ -119,7 +125,33 @@ def test_a_body_that_is_no_json_map_is_refused(api: Api, body: bytes, kind: str,
     answer = api.client.post("/v1/push/unicast", data=body, content_type=kind, headers=headers)
     told = problem(answer)
     assert (told["status"], told["code"]) == (status, "bad_field" if "field" in told else "bad_packet")
+    json.dumps(told, ensure_ascii=False).encode()
     assert api.processes.methods() == []
+
+
+@pytest.mark.parametrize("open_, close", [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "maps"])
+def test_no_depth_of_a_body_is_a_defect(api: Api, open_: bytes, close: bytes):
+    headers = {"Authorization": f"Bearer {api.key}"}
+    for depth in (*range(30, 100, 7), *range(800, 1_050, 2)):
+        body = b'{"to": "alice", "data": ' + open_ * depth + b"1" + close * depth + b"}"
+        answer = api.client.post(
+            "/v1/push/unicast", data=body, content_type="application/json", headers=headers
+        )
+        assert answer.status_code == (200 if depth <= 32 else 400), depth
+
+
+def test_a_body_that_does_not_say_its_size_is_too_large_at_the_same_size(api: Api):
+    small = Api(api.processes, center__request_bytes=2_000)
+    for size, status in ((1_000, 200), (3_000, 413)):
+        body = json.dumps({"to": "alice", "data": "x" * size}).encode()
+        answer = small.client.post(
+            "/v1/push/unicast",
+            input_stream=io.BytesIO(body),
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {small.key}"},
+            environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+        )
+        assert answer.status_code == status
 
 
 def test_too_many_requests_of_one_key_wait_and_other_keys_do_not(api: Api):
@@ -198,6 +230,33 @@ def test_while_storage_is_away_a_key_seen_lately_goes_on_working(book: Book, err
     now[0] = STALE
     with pytest.raises(type(error)):
         ring.admit(book.text, "push")
+
+
+def test_guessing_pushes_no_key_out_of_memory(book: Book, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("center.api.keyring.KNOWN", 10)
+    ring = Keyring(book.find, 5.0, 1_000, lambda: 0.0)
+    ring.admit(book.text, "push")
+    for number in range(30):
+        with pytest.raises(Unauthorized):
+            ring.admit(make_key(number.to_bytes(8), b"g" * 32).text, "push")
+    book.error = Unavailable("away")
+    ring.admit(book.text, "push")
+
+
+def test_a_key_storage_no_longer_has_is_forgotten(book: Book):
+    now = [0.0]
+    ring = Keyring(book.find, 5.0, 1_000, lambda: now[0])
+    ring.admit(book.text, "push")
+    key = book.processes.keys.pop(book.number)
+    now[0] = 6.0
+    with pytest.raises(Unauthorized):
+        ring.admit(book.text, "push")
+    book.error = Unavailable("away")
+    now[0] = 12.0
+    with pytest.raises(Unavailable):
+        ring.admit(book.text, "push")
+    book.error, book.processes.keys[book.number] = None, key
+    ring.admit(book.text, "push")
 
 
 def test_an_unknown_key_is_not_asked_for_again_at_once(book: Book):

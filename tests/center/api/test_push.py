@@ -141,7 +141,7 @@ def test_a_session_that_is_away_makes_it_unavailable_and_the_retry_completes_it(
 
 FAILURES = {
     "storage away": (Unavailable("Redis is away"), 503, "unavailable", {}),
-    "no answer": (DeadlineExceeded("slow"), 504, "timeout", {}),
+    "no answer": (DeadlineExceeded("slow"), 503, "timeout", {}),
     "unknown users": (
         NotFound("some users do not exist", users=["bob"]),
         404,
@@ -182,9 +182,15 @@ def test_tags_address_who_has_them_on_any_session_page_by_page(api: Api, process
     assert answer.json == {"mid": FIRST_ID, "online": 5_002}
 
 
-def test_tags_nobody_has_and_tags_too_many_have_are_bad_fields(api: Api, processes: Processes):
+@pytest.mark.parametrize("keep", [False, True], ids=["live", "kept"])
+def test_tags_nobody_has_reach_nobody(api: Api, processes: Processes, keep: bool):
     processes.answers["tagged"] = []
-    assert problem(api.post("/v1/push/multicast", {"tags": ["vip"], "data": 1}))["field"] == "tags"
+    answer = api.post("/v1/push/multicast", {"tags": ["vip"], "data": 1, "keep": keep})
+    assert answer.json == {"mid": FIRST_ID, "online": 0}
+    assert set(processes.methods()) == {"tagged"}
+
+
+def test_tags_too_many_have_are_a_bad_field(api: Api, processes: Processes):
     processes.answers["tagged"] = lambda peer, product, tags, after, limit: [
         f"{after or 'p/'}a{n}" for n in range(limit)
     ]
@@ -345,6 +351,26 @@ def test_every_push_stands_in_the_audit_log_with_who_what_and_to_whom(api: Api, 
     assert (one["mid"], one["to"], one["count"], one["keep"]) == (FIRST_ID, ["alice"], 1, True)
     assert (many["count"], len(many["to"])) == (30, 20)
     assert "secret" not in repr(rows)
+
+
+def test_what_may_have_been_done_although_it_failed_stands_in_the_audit_log_too(
+    api: Api, processes: Processes
+):
+    store_of(processes)
+    processes.answers.update(audit_add=None, publish=DeadlineExceeded("slow"), tell=Unavailable("away"))
+    api.post(UNI, {"to": "alice", "data": 1, "keep": True})
+    api.post(ROOM, {"room": "plaza/a", "data": 1})
+    processes.answers["mail_send"] = NotFound("some users do not exist", users=["bob"])
+    api.post(UNI, {"to": "bob", "data": 1, "keep": True})
+    api.door.audit.flush()
+    one, two = (entry for _, entry in processes.of("audit_add")[0].args[0])
+    assert (one["kind"], one["to"], one["mid"], one["failed"]) == (
+        "unicast",
+        ["alice"],
+        FIRST_ID,
+        "unavailable",
+    )
+    assert (two["kind"], two["room"], two["failed"]) == ("room", "plaza/a", "timeout")
 
 
 def test_requests_of_different_content_have_different_digests():

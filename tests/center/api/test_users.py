@@ -91,6 +91,13 @@ def test_a_user_who_came_just_now_or_is_banned_is_known_without_a_sequence(
     assert api.get("/v1/users/alice").get_json()["sequence"] is None
 
 
+def test_a_user_who_was_never_here_has_no_times(api: Api, processes: Processes):
+    processes.answers["user_info"] = {**STORED, "seen": 0}
+    processes.answers["user"] = {"online": False, "since": 0, "devices": []}
+    told = api.get("/v1/users/alice").get_json()
+    assert (told["online"], told["since"], told["seen"]) == (False, None, None)
+
+
 def test_put_makes_a_user(api: Api, processes: Processes):
     assert api.put("/v1/users/alice").get_json()["sequence"] == 3
     assert processes.of("user_add")[0].args == ["p/alice"]
@@ -119,7 +126,20 @@ DONE: dict[str, tuple[str, str, Any, list[tuple[str, list[Any]]], Any]] = {
         [("ban", ["p/alice", NOW_MS + 60_000])] * 2,
         {"banned": NOW_MS + 60_000},
     ),
-    "ban until": ("POST", "ban", {"until": 7}, [("ban", ["p/alice", 7])] * 2, {"banned": 7}),
+    "ban until": (
+        "POST",
+        "ban",
+        {"until": NOW_MS + 1},
+        [("ban", ["p/alice", NOW_MS + 1])] * 2,
+        {"banned": NOW_MS + 1},
+    ),
+    "ban for less than a moment": (
+        "POST",
+        "ban",
+        {"seconds": 1e-9},
+        [("ban", ["p/alice", NOW_MS + 1])] * 2,
+        {"banned": NOW_MS + 1},
+    ),
     "unban": ("POST", "unban", None, [("unban", ["p/alice"])] * 2, {"banned": None}),
     "join": (
         "POST",
@@ -193,11 +213,14 @@ WRONG: dict[str, tuple[str, str, Any, str]] = {
     "ban for no time": ("POST", "/v1/users/alice/ban", {"seconds": 0}, "seconds"),
     "ban for ever and a day": ("POST", "/v1/users/alice/ban", {"seconds": 1e300}, "seconds"),
     "ban until a float": ("POST", "/v1/users/alice/ban", {"until": 1.5}, "until"),
+    "ban until before now": ("POST", "/v1/users/alice/ban", {"until": NOW_MS}, "until"),
     "no room": ("POST", "/v1/users/alice/join", {}, "room"),
     "room of no map": ("POST", "/v1/users/alice/join", {"room": "nowhere/a"}, "room"),
     "rooms: no number": ("GET", "/v1/rooms?limit=x", None, "limit"),
     "rooms: too many": ("GET", "/v1/rooms?limit=1001", None, "limit"),
     "rooms: after no room": ("GET", "/v1/rooms?after=x", None, "after"),
+    "room: too many messages": ("GET", "/v1/rooms/plaza/a?limit=301", None, "limit"),
+    "room: after nothing": ("GET", "/v1/rooms/plaza/a?after=-1", None, "after"),
     "room: no name": ("GET", "/v1/rooms/plaza/a%20b", None, "room"),
     "message: too many": ("GET", "/v1/messages/5?limit=201", None, "limit"),
     "message: no uid": ("GET", "/v1/messages/5?uid=a%20b", None, "uid"),
@@ -242,11 +265,14 @@ MEMBER = ["bob", [["tv", "web"]], 60]
 
 def test_a_room_is_shown_with_members_and_history_bin_as_json(api: Api, processes: Processes):
     messages = [[8, "", b"\xc4\x01\xff", 70], [9, "bob", b"\xa2hi", 71]]
-    processes.answers["room"] = {"epoch": 4, "offset": 9, "count": 2, "users": [MEMBER], "messages": messages}
+    told = {"epoch": 4, "offset": 9, "first": 7, "count": 2, "users": [MEMBER], "more": False}
+    processes.answers["room"] = {**told, "messages": messages}
     assert api.get("/v1/rooms/plaza/a").get_json() == {
         "room": "plaza/a",
         "epoch": 4,
         "offset": 9,
+        "first": 7,
+        "more": False,
         "count": 2,
         "users": [{"uid": "bob", "devices": [{"device": "tv", "kind": "web"}], "since": 60}],
         "messages": [
@@ -255,7 +281,9 @@ def test_a_room_is_shown_with_members_and_history_bin_as_json(api: Api, processe
         ],
     }
     [call] = processes.of("room")
-    assert (call.peer, call.args) == (PLACES.world_of("p/plaza/a"), ["p/plaza/a"])
+    assert (call.peer, call.args) == (PLACES.world_of("p/plaza/a"), ["p/plaza/a", 50, None])
+    api.get("/v1/rooms/plaza/a?after=7&limit=300")
+    assert processes.of("room")[1].args == ["p/plaza/a", 300, 7]
 
 
 def test_stats_are_the_sum_of_all_sessions(api: Api, processes: Processes):
