@@ -69,9 +69,10 @@ class Context(zerorpc.Context):  # type: ignore[misc]
     """
 
     def socket(self, socket_type: int, **options: Any) -> Any:
-        """Give a socket of this context."""
+        """Give a socket of this context; one still open at `destroy`, which would wait for ever, is closed."""
         made = Socket(self, socket_type, **options)
         made.setsockopt(zmq.LINGER, 0)
+        self._add_socket(made)
         return made
 
 
@@ -204,20 +205,14 @@ class Client(zerorpc.Client):  # type: ignore[misc]
 
 
 class Connection:
-    """One connection to a peer and the calls on it; once retired, the last one closes it."""
+    """One connection to a peer and how many calls are on it."""
 
-    __slots__ = ("calls", "client", "retired")
+    __slots__ = ("calls", "client")
 
     def __init__(self, context: Context, address: str) -> None:
         self.client = Client(context=context, timeout=None, heartbeat=None)
         self.client.connect(address)
         self.calls = 0
-        self.retired = False
-
-    def close_if_done(self) -> None:
-        """Close a retired connection on which nobody waits any more."""
-        if self.retired and not self.calls:
-            self.client.close()
 
 
 class NoAnswer(Exception):
@@ -237,6 +232,7 @@ class Caller:
         self._settings = settings
         self._counters = counters
         self._connection: Connection | None = None
+        self._retired: set[Connection] = set()
         self._in_flight = 0
         self._breaker = Breaker(peer, settings.breaker_rest, settings.breaker_failures)
         self._numbers = count(1)
@@ -278,7 +274,7 @@ class Caller:
         finally:
             self._in_flight -= 1
             connection.calls -= 1
-            connection.close_if_done()
+            self._close_if_done(connection)
         self._breaker.succeeded()
         return reply
 
@@ -293,14 +289,21 @@ class Caller:
     def _retire(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.retired = True
-            connection.close_if_done()
+            self._retired.add(connection)
+            self._close_if_done(connection)
+
+    def _close_if_done(self, connection: Connection) -> None:
+        """Close a retired connection on which nobody waits any more."""
+        if not connection.calls and connection in self._retired:
+            self._retired.discard(connection)
+            connection.client.close()
 
     def close(self) -> None:
-        """Drop the connection; calls on the way run out of time, a later one makes a new connection."""
+        """Drop all connections; calls on the way run out of time, a later one makes a new connection."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.client.close()
+        retired, self._retired = self._retired, set()
+        for each in retired | ({connection} if connection is not None else set()):
+            each.client.close()
 
 
 class Callers:

@@ -545,6 +545,32 @@ def living() -> set[int]:
     return {id(thing) for thing in gc.get_objects() if isinstance(thing, gevent.Greenlet) and not thing.dead}
 
 
+def test_a_process_with_calls_on_the_way_on_a_retired_connection_can_end(run_dir: Path):
+    script = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from common.net.rpc import Callers, Context
+from common.places import Places
+from common.settings import Cluster, Rpc, Settings
+
+context = Context()
+rpc = Rpc(timeout=0.1, breaker_failures=1)
+callers = Callers(context, Places(Settings(cluster=Cluster(run_dir=sys.argv[1]))), "gateway-0", rpc)
+gevent.spawn(callers.call, "function-0", "slow", timeout=60.0)
+gevent.sleep(0.05)
+gevent.spawn(callers.call, "function-0", "echo")
+gevent.sleep(0.5)
+callers.close()
+gevent.spawn(callers.call, "function-0", "late")
+gevent.sleep(0.05)
+context.destroy(linger=0)
+print("ended", flush=True)
+"""
+    command = [sys.executable, "-c", script, str(run_dir)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert ended.stdout == "ended\n"
+
+
 def test_close_leaves_no_greenlet(run_dir: Path):
     pause(0.01)
     before = living()
