@@ -1,5 +1,8 @@
 """How gunicorn runs center (servers/center.py); addresses come from the settings."""
 
+import ctypes
+import os
+import signal
 import sys
 from typing import Any
 
@@ -24,6 +27,19 @@ proc_name = "roost center"
 loglevel = "warning"
 accesslog = None
 control_socket_disable = True
+
+PR_SET_PDEATHSIG = 1
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Have the worker end with a master that is killed: it would hold the port its successor needs.
+
+    Where there is no prctl it finds out by itself, a second or more later.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != worker.ppid:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

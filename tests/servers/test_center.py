@@ -97,6 +97,27 @@ def test_center_ends_in_order_and_in_silence(center: Center, tmp_path: Path, num
     assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_killed_center_leaves_nobody_who_holds_its_port_not_even_a_worker_that_hangs(center: Center):
+    worker = json.loads(center.get("/v1/status")[1])["processes"][-1]["pid"]
+    assert worker != center.process.pid
+    os.kill(worker, signal.SIGSTOP)
+    center.process.kill()
+    center.process.wait()
+    until = time.monotonic() + 5
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", center.port))
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    os.kill(worker, signal.SIGKILL)
+                    raise AssertionError("the port is still held") from None
+                time.sleep(0.02)
+
+
 def test_a_wrong_setting_is_said_in_one_line(tmp_path: Path):
     environment = os.environ | {"ROOST_CENTER_TIMEOUT": "soon", "ROOST_RUN_DIR": str(tmp_path)}
     ended = subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20)
