@@ -1,4 +1,4 @@
-"""The body of a request, before anybody looks at its fields: JSON, whole, not too deep."""
+"""The body of a request, before anybody looks at its fields: here in time, JSON, not too deep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from gevent import Timeout
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 
 from common.errors import BadPacket
 from common.wire.values import DEPTH_LIMIT
@@ -18,18 +19,24 @@ Far below what Python's own decoder bears: that limit moves with the stack it is
 and the body is decoded again further down.
 """
 
+READ_SECONDS = 10.0
+"""Time a body has to arrive: one that trickles in holds one of the server's connections."""
+
 
 def check_body() -> None:
     """Pass silently when a body can be read, or there is none.
 
     Raises:
+        RequestTimeout: it does not come.
         RequestEntityTooLarge: it is; of one that does not say its size no more than the limit is read.
         UnsupportedMediaType: it is not called JSON; its fields would be said to be missing.
         BadPacket: it is no JSON in UTF-8 (NaN and Infinity are none), or nests too deep.
     """
     if request.method == "GET":
         return
-    body, limit = request.get_data(), request.max_content_length
+    with Timeout(READ_SECONDS, RequestTimeout):
+        body = request.get_data()
+    limit = request.max_content_length
     if request.content_length is None and limit is not None and len(body) >= limit:
         raise RequestEntityTooLarge()
     if not body:

@@ -42,6 +42,7 @@ CODES = {
     400: "bad_packet",
     404: "not_found",
     405: "unknown_op",
+    408: "timeout",
     413: "bad_packet",
     415: "bad_packet",
     500: "internal",

@@ -4,6 +4,7 @@ import io
 import json
 from typing import Any
 
+import gevent
 import pytest
 
 from center.api.keyring import STALE, Keyring
@@ -152,6 +153,30 @@ def test_a_body_that_does_not_say_its_size_is_too_large_at_the_same_size(api: Ap
             environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
         )
         assert answer.status_code == status
+
+
+class Trickle(io.RawIOBase):
+    """A body that does not come."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        gevent.sleep(30)
+        return 0
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("center.api.body.READ_SECONDS", 0.02)
+    answer = api.client.post(
+        "/v1/push/unicast",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {api.key}"},
+        environ_overrides={"wsgi.input": io.BufferedReader(Trickle()), "CONTENT_LENGTH": "100"},
+    )
+    told = problem(answer)
+    assert (told["status"], told["code"]) == (408, "timeout")
+    assert api.processes.methods() == []
 
 
 def test_too_many_requests_of_one_key_wait_and_other_keys_do_not(api: Api):
