@@ -22,6 +22,26 @@ NOW_MS = 1_800_000_000_000
 TOKEN_KEY = TokenKey(key="t" * 32)
 TICKET_KEY = b"r" * 32
 FIRST_ID = 7_000
+CALLS: dict[str, tuple[str, str, Any, str]] = {
+    "unicast": ("POST", "/v1/push/unicast", {"to": "alice", "data": 1}, "push"),
+    "multicast": ("POST", "/v1/push/multicast", {"to": ["alice"], "data": 1}, "push"),
+    "broadcast": ("POST", "/v1/push/broadcast", {"data": 1}, "push"),
+    "room message": ("POST", "/v1/push/room", {"room": "plaza/a", "data": 1}, "push"),
+    "user": ("GET", "/v1/users/alice", None, "read"),
+    "new user": ("PUT", "/v1/users/alice", None, "users"),
+    "tags": ("PUT", "/v1/users/alice/tags", {"tags": []}, "users"),
+    "kick": ("POST", "/v1/users/alice/kick", {}, "users"),
+    "ban": ("POST", "/v1/users/alice/ban", {}, "users"),
+    "unban": ("POST", "/v1/users/alice/unban", None, "users"),
+    "join": ("POST", "/v1/users/alice/join", {"room": "plaza/a"}, "rooms"),
+    "leave": ("POST", "/v1/users/alice/leave", {"room": "plaza/a"}, "rooms"),
+    "rooms": ("GET", "/v1/rooms", None, "read"),
+    "room": ("GET", "/v1/rooms/plaza/a", None, "read"),
+    "stats": ("GET", "/v1/stats", None, "read"),
+    "message": ("GET", "/v1/messages/5", None, "read"),
+    "dispatch": ("GET", "/v1/dispatch?uid=alice", None, "users"),
+}
+"""Every call of the API: method, path, body, and the scope it needs."""
 
 Answer = Any | Callable[..., Any]
 

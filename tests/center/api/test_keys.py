@@ -11,28 +11,9 @@ from center.api.keyring import STALE, Keyring
 from common.errors import DeadlineExceeded, Forbidden, RateLimited, Unauthorized, Unavailable
 from common.net import log as logs
 from common.wire.apikeys import make_key
-from tests.center.scene import Api, Processes, problem
+from tests.center.scene import CALLS, Api, Processes, problem
 
 BODY = {"to": "alice", "data": 1}
-CALLS: dict[str, tuple[str, str, Any, str]] = {
-    "unicast": ("POST", "/v1/push/unicast", BODY, "push"),
-    "multicast": ("POST", "/v1/push/multicast", {"to": ["alice"], "data": 1}, "push"),
-    "broadcast": ("POST", "/v1/push/broadcast", {"data": 1}, "push"),
-    "room message": ("POST", "/v1/push/room", {"room": "plaza/a", "data": 1}, "push"),
-    "user": ("GET", "/v1/users/alice", None, "read"),
-    "new user": ("PUT", "/v1/users/alice", None, "users"),
-    "tags": ("PUT", "/v1/users/alice/tags", {"tags": []}, "users"),
-    "kick": ("POST", "/v1/users/alice/kick", {}, "users"),
-    "ban": ("POST", "/v1/users/alice/ban", {}, "users"),
-    "unban": ("POST", "/v1/users/alice/unban", None, "users"),
-    "join": ("POST", "/v1/users/alice/join", {"room": "plaza/a"}, "rooms"),
-    "leave": ("POST", "/v1/users/alice/leave", {"room": "plaza/a"}, "rooms"),
-    "rooms": ("GET", "/v1/rooms", None, "read"),
-    "room": ("GET", "/v1/rooms/plaza/a", None, "read"),
-    "stats": ("GET", "/v1/stats", None, "read"),
-    "message": ("GET", "/v1/messages/5", None, "read"),
-    "dispatch": ("GET", "/v1/dispatch?uid=alice", None, "users"),
-}
 SCOPES = {"push", "read", "users", "rooms", "tasks", "layouts"}
 
 
