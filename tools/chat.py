@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets as random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,7 +17,8 @@ from common.errors import ConfigError
 from common.keys import load_secrets
 from common.places import Places
 from common.settings import Settings
-from common.wire.names import is_room
+from common.wire.names import is_room, user_key
+from common.wire.tickets import NONCE_BYTES, TICKET_SECONDS, issue_ticket
 from roost_client import (
     Client,
     ClientClosed,
@@ -51,25 +54,41 @@ def address(places: Places, host: str, gateway: int | None) -> str:
     return f"{here}:{places.tcp_port(gateway)}"
 
 
+def tickets(settings: Settings, secret: str, user: str) -> dict[str, Callable[[], str]]:
+    """Give for each gateway's own address what makes a ticket of a user (product/uid) for it."""
+    places, host = Places(settings), settings.cluster.host
+
+    def one(gateway: str) -> str:
+        end, nonce = int(time.time()) + TICKET_SECONDS, random.token_bytes(NONCE_BYTES)
+        return issue_ticket(secret.encode(), user, gateway, end, nonce)
+
+    return {address(places, host, index): partial(one, name) for index, name in enumerate(places.gateways)}
+
+
 def _connected(settings: Settings, uid: str, product: str, gateway: int | None) -> Client:
-    """Log in as `uid` with a token of the cluster's own key."""
+    """Log in as `uid` with a token of the cluster's own key, and where that is required with a ticket."""
     places = Places(settings)
-    where = address(places, settings.cluster.host, gateway)
-    key = load_secrets(places.run_dir).token_key
+    where = [address(places, settings.cluster.host, gateway)]
+    secrets = load_secrets(places.run_dir)
+    ways: dict[str, Callable[[], str]] = {}
+    if settings.gateway.ticket_required:
+        ways = tickets(settings, secrets.resume_key, user_key(product, uid))
+        where = where if gateway is not None else list(ways)
     client = Client(
         where,
-        lambda: make_token(key, uid, product, time.time(), DAY, {}),
+        lambda: make_token(secrets.token_key, uid, product, time.time(), DAY, {}),
         device=f"terminal-{os.getpid()}",
         client_info={"name": "roost", "version": "0.1.0"},
+        ticket=lambda at: ways[at]() if ways else None,
     )
     try:
         client.connect()
     except OSError as error:
         raise ConfigError(
-            f"nobody answers at {where} ({error}); is the cluster up? `make run` starts it"
+            f"nobody answers at {', '.join(where)} ({error}); is the cluster up? `make run` starts it"
         ) from None
     except RoostError as error:
-        raise ConfigError(f"{where} refused: {error}") from None
+        raise ConfigError(f"{', '.join(where)} refused: {error}") from None
     return client
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, cast
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from common.errors import ConfigError
 from common.places import Places
 from common.settings import load
+from common.wire.tickets import read_ticket
 from roost_client import (
     Client,
     ClientClosed,
@@ -51,6 +53,13 @@ def test_the_shared_port_is_used_unless_a_gateway_is_named() -> None:
     places = Places(load({"ROOST_PORT": "9000"}))
     assert chat.address(places, "127.0.0.1", None) == "127.0.0.1:9000"
     assert chat.address(places, "0.0.0.0", 1) == "127.0.0.1:9101"
+
+
+def test_a_ticket_made_for_a_gateways_address_is_good_there() -> None:
+    made = chat.tickets(load({"ROOST_PORT": "9000"}), "s" * 32, "demo/ann")
+    assert list(made) == ["127.0.0.1:9100", "127.0.0.1:9101"]
+    one, other = made["127.0.0.1:9101"](), made["127.0.0.1:9101"]()
+    assert read_ticket(b"s" * 32, one, "demo/ann", "gateway-1", time.time()).nonce not in other
 
 
 @pytest.mark.parametrize("index", [-1, 2])

@@ -140,6 +140,40 @@ def test_a_refused_token_raises_and_connect_may_be_called_again(
     assert connect(client, peer) and client.state == "live"
 
 
+def test_a_ticket_goes_with_the_token_to_its_gateway_and_never_with_resume(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    asked: list[str] = []
+
+    def ticket(address: str) -> str:
+        asked.append(address)
+        return f"ticket {len(asked)}"
+
+    client = make(peer.address, "t", ticket=ticket)
+    connecting = Background(client.connect)
+    conversation = peer.accept()
+    assert conversation.welcome()["ticket"] == "ticket 1"
+    connecting.result()
+    assert asked == ["{}:{}".format(*peer.address)]
+    conversation.close()
+    again = peer.accept().welcome()
+    assert "resume" in again and "ticket" not in again
+
+
+def test_where_the_dispatcher_gave_no_ticket_none_is_shown(peer: Peer, make: Callable[..., Client]) -> None:
+    connecting = Background(make(peer.address, "t", ticket=lambda address: None).connect)
+    assert "ticket" not in peer.accept().welcome()
+    connecting.result()
+
+
+def test_no_answer_of_the_dispatcher_is_no_connection(peer: Peer, make: Callable[..., Client]) -> None:
+    def ticket(address: str) -> str:
+        raise RuntimeError("away")
+
+    with pytest.raises(ConnectionLost, match="no ticket: .*away"):
+        make(peer.address, "t", ticket=ticket).connect(timeout=0.2)
+
+
 def test_the_next_address_is_tried_when_one_is_busy_or_away(peer: Peer, make: Callable[..., Client]) -> None:
     with Peer() as busy, Peer() as away:
         client = make([busy.address, away.address, peer.address], "t")

@@ -24,7 +24,7 @@ from typing import Any
 
 from .connection import Connection, Request
 from .delivery import Callback, Delivery
-from .dialing import Dialer, Token
+from .dialing import Dialer, Ticket, Token
 from .errors import ConnectionLost, NotJoined, RequestError, Timeout
 from .events import Epoch, Event, HistoryReply, Inbox, InboxReply, JoinReply, Position, messages
 from .retry import RetryPlan, Timings
@@ -52,6 +52,8 @@ class Client:
             what the server no longer keeps by then is announced by `Missed`.
         retry: plan to come back by until the server's welcome gives its own.
         timings: for tests.
+        ticket: called with "host:port" before a token is shown there; gives the dispatcher's
+            ticket for that gateway, None for none.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Client:
         event_limit: int = 10_000,
         retry: RetryPlan | None = None,
         timings: Timings | None = None,
+        ticket: Ticket | None = None,
     ) -> None:
         one = isinstance(address, str) or (len(address) == 2 and isinstance(address[1], int))
         addresses = [parse_address(each) for each in ([address] if one else address)]  # type: ignore[arg-type]
@@ -76,7 +79,7 @@ class Client:
         lock = threading.Lock()
         self._delivery = Delivery(event_limit, lock, on_state)
         timings = timings or Timings()
-        self._dialer = Dialer(addresses, token, self._session, timings)
+        self._dialer = Dialer(addresses, token, self._session, timings, ticket)
         self._shell = Shell(self._dialer, self._session, timings, self._delivery, lock)
 
     def __enter__(self) -> Client:

@@ -6,17 +6,19 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from .codec import Packet
 from .connection import Connection, open_connection
 from .errors import ClientClosed, ConnectionLost, RequestError, RoostError, Timeout, Unauthorized
 from .retry import Timings
 from .session import Session, kicked
-from .wire import Address, Wire, parse_address
+from .wire import Address, Wire, address_text, parse_address
 
 log = logging.getLogger("roost_client")
 
 Token = str | Callable[[], str]
+Ticket = Callable[[str], str | None]
 
 
 class Link:
@@ -50,9 +52,18 @@ class Dialer:
     Args:
         addresses: where gateways are; each attempt takes the next one.
         token: shown when there is no `resume`, or it is refused.
+        ticket: gives the dispatcher's ticket that goes with a token to an address, None for none.
     """
 
-    def __init__(self, addresses: list[Address], token: Token, session: Session, timings: Timings) -> None:
+    def __init__(
+        self,
+        addresses: list[Address],
+        token: Token,
+        session: Session,
+        timings: Timings,
+        ticket: Ticket | None = None,
+    ) -> None:
+        self._ticket = ticket
         self._configured = addresses
         self._addresses = addresses
         self._next = random.randrange(len(addresses))
@@ -129,13 +140,23 @@ class Dialer:
         try:
             connection = Connection(time.monotonic(), self._timings)
             link = Link(wire, connection)
-            connection.request("hello", self._session.hello(token), time.monotonic())
+            connection.request("hello", self._hello(address, token), time.monotonic())
             rest = self._welcome(link, min(deadline, time.monotonic() + self._timings.welcome))
             _refuse_kick(connection)
         except BaseException:
             wire.close()
             raise
         return link, rest
+
+    def _hello(self, address: Address, token: str | None) -> dict[str, Any]:
+        hello = self._session.hello(token)
+        if token is None or self._ticket is None:
+            return hello
+        try:
+            ticket = self._ticket(address_text(address))
+        except Exception as error:
+            raise ConnectionLost(f"no ticket: {error!r}") from error
+        return hello if ticket is None else {**hello, "ticket": ticket}
 
     def _welcome(self, link: Link, deadline: float) -> list[Packet]:
         """Wait for the answer to `hello`; give the packets behind it."""

@@ -31,6 +31,12 @@ def parse_address(text: str | Sequence[str | int]) -> Address:
     return host.strip("[]"), int(port_text)
 
 
+def address_text(address: Address) -> str:
+    """Give an address as `parse_address` reads it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Wire:
     """One connection's socket."""
 
