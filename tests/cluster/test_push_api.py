@@ -119,6 +119,12 @@ def test_a_kept_multicast_is_heard_live_by_who_is_here(cluster: Cluster, api: Ap
         sent = api.ok("POST", "/v1/push/multicast", {"to": uids, "data": 1, "keep": True})
         assert sent["online"] == 2
         assert first.wait_op("inbox")["mid"] == second.wait_op("inbox")["mid"] == sent["mid"]
+
+        def is_written() -> bool:
+            [row] = api.ok("GET", f"/v1/messages/{sent['mid']}?uid=m3")["receivers"]
+            return [device["state"] for device in row["devices"]] == ["written"]
+
+        wait_until(is_written, "the ledger never said written")
     ledger = api.ok("GET", f"/v1/messages/{sent['mid']}?limit=15")
     assert len(ledger["receivers"]) == 15
     rest = api.ok("GET", f"/v1/messages/{sent['mid']}?limit=15&after={ledger['after']}")

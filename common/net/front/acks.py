@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SECONDS = 1.0
 BROADCAST_SECONDS = 60.0
 """How long an ack of broadcasts alone waits for one of messages to go along with."""
+WRITTEN_SECONDS = 2.0
+"""How long a live message waits for its ack before storage is told that it was written."""
 AT_ONCE = 200
 """Devices with acks that make a call due, and rows of one call."""
 KEPT = 100_000
@@ -54,6 +56,7 @@ class Acks:
         self._log = get_log()
         self._moved: dict[Connection, None] = {}
         self._broadcasts: dict[Connection, float] = {}
+        self._written: dict[Connection, float] = {}
         self._acks: Rows = {}
         self._seen: Rows = {}
         self._full = Event()
@@ -73,16 +76,20 @@ class Acks:
         if len(self._moved) >= AT_ONCE:
             self._full.set()
 
+    def written(self, connection: Connection) -> None:
+        """A live message was written: unless it is acked soon, the ledger is to say so."""
+        self._written.setdefault(connection, self._clock() + WRITTEN_SECONDS)
+
     def ended(self, connection: Connection, box: Box) -> None:
-        """A connection is gone: what it acked is kept, and that it was there."""
+        """A connection is gone: what it acked is kept, what it was written, and that it was there."""
         if connection in self._moved or connection in self._broadcasts:
             self._moved.pop(connection, None)
             self._broadcasts.pop(connection, None)
             self._keep(_row(connection, box))
             self._full.set()
-        if box.loaded and time.time() - connection.epoch / 1_000_000 >= SETTLED_SECONDS:
-            row = [connection.user, connection.device, int(time.time() * 1000), box.seq.sent or None]
-            self._seen[connection.user, connection.device] = row
+        owes = self._written.pop(connection, None) is not None and box.seq.sent > box.seq.acked
+        if owes or (box.loaded and time.time() - connection.epoch / 1_000_000 >= SETTLED_SECONDS):
+            self._note(connection, box)
 
     def run(self) -> None:
         """Tell storage, for ever."""
@@ -93,19 +100,32 @@ class Acks:
 
     def flush(self) -> None:
         """Tell storage all that is due; what it does not take is kept."""
-        now = self._clock()
-        due = [connection for connection, _ in takewhile(lambda one: one[1] <= now, self._broadcasts.items())]
-        for connection in due:
-            del self._broadcasts[connection]
         moved, self._moved = self._moved, {}
-        for connection in [*moved, *due]:
+        for connection in [*moved, *self._due(self._broadcasts)]:
             if connection.box is not None:
                 self._keep(_row(connection, connection.box))
+        for connection in self._due(self._written):
+            if connection.box is not None and connection.box.seq.sent > connection.box.seq.acked:
+                self._note(connection, connection.box)
         acks, self._acks = self._acks, {}
         for row in self._tell("mail_ack", acks).values():
             self._keep(row)
         seen, self._seen = self._seen, {}
         self._seen = self._tell("mail_seen", seen) | self._seen
+
+    def _due(self, waiting: dict[Connection, float]) -> list[Connection]:
+        """Take out those whose time has come."""
+        now = self._clock()
+        due = [connection for connection, _ in takewhile(lambda one: one[1] <= now, waiting.items())]
+        for connection in due:
+            del waiting[connection]
+        return due
+
+    def _note(self, connection: Connection, box: Box) -> None:
+        """Note for the next call that a device is, or was, there, and the newest number written to it."""
+        key = connection.user, connection.device
+        if key in self._seen or len(self._seen) < KEPT:
+            self._seen[key] = [*key, int(time.time() * 1000), box.seq.sent or None]
 
     def _keep(self, row: list[Any]) -> None:
         """Keep an ack for the next call; of two for one device the higher numbers stand."""

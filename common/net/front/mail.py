@@ -180,6 +180,7 @@ class Mail:
             box = connection.box
             if box is not None and self._judge(connection, box, seq, prev, len(body)) and letter is not None:
                 self._write(connection, letter, mid, seq=seq)
+                self._acks.written(connection)
 
     def _judge(self, connection: Connection, box: Box, seq: int, prev: int, size: int) -> bool:
         """Tell whether a live copy is to be written; one that is not may have the mailbox read."""

@@ -8,7 +8,7 @@ import pytest
 
 from common.net.dbclient import Dbservers
 from common.net.front import acks as module
-from common.net.front.acks import AT_ONCE, BROADCAST_SECONDS, SETTLED_SECONDS, Acks
+from common.net.front.acks import AT_ONCE, BROADCAST_SECONDS, SETTLED_SECONDS, WRITTEN_SECONDS, Acks
 from common.net.front.box import Box
 from tests.common.net.front.letterbox import Letterbox
 from tests.common.net.hall.recording import Clock
@@ -149,3 +149,59 @@ def test_only_a_connection_that_lived_a_minute_counts_as_having_been_there(
     assert [[user, device, written] for user, device, _, written in scene.store.seen] == [
         ["demo/ann", "d", 7]
     ] * rows
+
+
+def reported(scene: Scene) -> list[tuple[str, int]]:
+    """Flush; give (user, newest number written) of the devices storage heard of."""
+    scene.store.seen.clear()
+    scene.acks.flush()
+    return [(user, written) for user, _, _, written in scene.store.seen]
+
+
+def write(scene: Scene, connection: Any, seq: int) -> None:
+    """Write a live message as mail does."""
+    connection.box.seq.take(seq, 1)
+    scene.acks.written(connection)
+
+
+def test_what_was_written_and_is_not_acked_for_a_while_is_reported_once(scene: Scene) -> None:
+    ann = scene.connection()
+    write(scene, ann, 7)
+    write(scene, ann, 8)
+    assert reported(scene) == []
+    scene.clock.now += WRITTEN_SECONDS
+    assert reported(scene) == [("demo/ann", 8)]
+    scene.clock.now += WRITTEN_SECONDS
+    assert reported(scene) == []
+    write(scene, ann, 9)
+    scene.clock.now += WRITTEN_SECONDS
+    assert reported(scene) == [("demo/ann", 9)]
+
+
+def test_what_is_acked_at_once_costs_no_report(scene: Scene) -> None:
+    ann = scene.connection()
+    write(scene, ann, 7)
+    scene.ack(ann, seq=7)
+    scene.clock.now += WRITTEN_SECONDS
+    assert reported(scene) == []
+    scene.end(ann)
+    assert reported(scene) == []
+
+
+def test_what_was_written_to_a_connection_that_ended_before_its_ack_is_reported(scene: Scene) -> None:
+    ann = scene.connection()
+    write(scene, ann, 7)
+    scene.end(ann)
+    assert reported(scene) == [("demo/ann", 7)]
+
+
+def test_reports_that_wait_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 2)
+    scene.store.away = True
+    for number in range(3):
+        ann = scene.connection(f"u{number}")
+        write(scene, ann, 7)
+        scene.end(ann)
+    reported(scene)
+    scene.store.away = False
+    assert [user for user, _ in reported(scene)] == ["demo/u0", "demo/u1"]
