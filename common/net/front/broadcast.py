@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 STEP = 0.01
 """Seconds between two slices."""
 WAITING = 32
-"""Broadcasts under way or waiting; above it: busy."""
+"""Broadcasts of a product under way or waiting; above it: busy."""
 REMEMBERED = 1_000
 """Broadcasts whose results a repeated call gets."""
 COUNTERS = {
@@ -60,8 +60,18 @@ class Broadcast(NamedTuple):
     rate: float
 
 
+class Lane:
+    """The broadcasts of one product: one walks, others wait. A slow one holds up no other product's."""
+
+    __slots__ = ("count", "walking")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.walking = Semaphore()
+
+
 class Broadcasts:
-    """Walks over the connections of this gateway, one at a time.
+    """Walks over the connections of this gateway, one at a time for each product.
 
     Args:
         front: the connections; its counters get those of COUNTERS.
@@ -70,8 +80,7 @@ class Broadcasts:
     def __init__(self, front: Front) -> None:
         front.counters.declare(COUNTERS)
         self._front = front
-        self._walking = Semaphore()
-        self._under_way = 0
+        self._lanes: dict[str, Lane] = {}
         self._results: OrderedDict[int, AsyncResult] = OrderedDict()
 
     def broadcast(
@@ -90,7 +99,7 @@ class Broadcasts:
 
         Raises:
             BadField: no body, list of tags or rate.
-            Busy: too many wait.
+            Busy: too many of the product wait.
         """
         result = self._results.get(mid)
         if result is None:
@@ -103,27 +112,30 @@ class Broadcasts:
         pace = rate or self._front.settings.broadcast_per_second
         if pace < 0:
             raise BadField("rate is above 0", field="rate")
-        if self._under_way >= WAITING:
+        lane = self._lanes.setdefault(product, Lane())
+        if lane.count >= WAITING:
             raise Busy("too many broadcasts wait", limit=WAITING)
-        self._under_way += 1
+        lane.count += 1
         self._front.counters.broadcasts += 1
         result = self._results[mid] = AsyncResult()
         while len(self._results) > REMEMBERED:
             self._results.popitem(last=False)
         one = Broadcast(product, mid, body, bseq, prev, Wanted(tags), pace)
-        self._front.process.tasks.spawn(f"broadcast {mid}", self._run, one, result)
+        self._front.process.tasks.spawn(f"broadcast {mid}", self._run, one, lane, result)
         return result
 
-    def _run(self, one: Broadcast, result: AsyncResult) -> None:
+    def _run(self, one: Broadcast, lane: Lane, result: AsyncResult) -> None:
         try:
-            with self._walking:
+            with lane.walking:
                 result.set(self._walk(one))
         except BaseException as error:
             self._results.pop(one.mid, None)
             result.set_exception(error)
             raise
         finally:
-            self._under_way -= 1
+            lane.count -= 1
+            if not lane.count:
+                del self._lanes[one.product]
 
     def _walk(self, one: Broadcast) -> int:
         """Write in slices; give how many connections it was written to."""

@@ -162,7 +162,7 @@ class Mail:
             return
         self._counters.kept_written += 1
         gap, box.gap = box.gap, False
-        if letter.receipt and seq is not None:
+        if letter.receipt and letter.uid and seq is not None:
             receipts = box.receipts = box.receipts or []
             receipts.append(Receipt(seq, mid, letter.uid))
         connection.send(inbox_frame(mid, letter.uid, letter.data, letter.time, seq, bseq, gap))

@@ -36,17 +36,21 @@ class Letterbox:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self._mids = count(1_000)
 
-    def keep(self, data: Any, uid: str = "ann", receipt: bool = False) -> tuple[int, int, int, bytes]:
+    def keep(
+        self, data: Any, uid: str = "ann", receipt: bool = False, sender: str = "bob"
+    ) -> tuple[int, int, int, bytes]:
         """Put a message into a mailbox; give its seq, the one before, mid and body."""
-        return self._put(self.messages.setdefault(f"demo/{uid}", []), data, receipt)
+        return self._put(self.messages.setdefault(f"demo/{uid}", []), data, receipt, sender)
 
     def shout(self, data: Any) -> tuple[int, int, int, bytes]:
         """Keep a broadcast; give its bseq, the one before, mid and body."""
         return self._put(self.broadcasts, data, False)
 
-    def _put(self, entries: list[Entry], data: Any, receipt: bool) -> tuple[int, int, int, bytes]:
+    def _put(
+        self, entries: list[Entry], data: Any, receipt: bool, sender: str = "bob"
+    ) -> tuple[int, int, int, bytes]:
         before = entries[-1][0] if entries else 0
-        body = pack_letter(Letter("bob", msgpack.packb(data), 5, receipt))
+        body = pack_letter(Letter(sender, msgpack.packb(data), 5, receipt))
         entries.append([before + 2, next(self._mids), body])
         return before + 2, before, entries[-1][1], body
 

@@ -140,6 +140,21 @@ def test_broadcasts_go_one_after_the_other_so_that_the_rate_holds_for_all(site: 
         assert [read(client)[2]["mid"] for _ in range(5)] == list(range(5))
 
 
+def test_a_slow_broadcast_of_one_product_holds_up_no_other_products(site: Site) -> None:
+    for number in range(4):
+        site.log_in(f"u{number}")
+    other = site.log_in("eve", product="other")
+    slow = [gevent.spawn(broadcast, site, mid, rate=1) for mid in range(WAITING)]
+    gevent.sleep(0)
+    with pytest.raises(Busy):
+        broadcast(site, 1_000)
+    with gevent.Timeout(2):
+        assert broadcast(site, 1_001, product="other") == 1
+    assert read(other)[2]["mid"] == 1_001
+    assert not any(walk.ready() for walk in slow)
+    gevent.killall(slow)
+
+
 def test_too_many_broadcasts_are_busy(site: Site) -> None:
     site.log_in()
     walks = [gevent.spawn(broadcast, site, mid) for mid in range(WAITING)]

@@ -267,3 +267,12 @@ def test_an_ack_lets_the_sender_hear_once_which_device_has_it(site: Site, store:
     assert item[1:5] == ["demo/bob", mid, "ann", "d"]
     assert quiet(client)
     assert site.links.take("receipt") == []
+
+
+def test_the_server_has_no_connection_that_could_hear_a_receipt(site: Site, store: Letterbox) -> None:
+    client, _ = enter(site)
+    tell(site, store.keep("a", receipt=True, sender=""))
+    inbox(client)
+    client.send("ack", {"seq": 2}, 0)
+    assert quiet(client)
+    assert site.links.take("receipt") == []
