@@ -33,6 +33,8 @@ from common.wire.names import room_key, uid_of, user_key
 
 SERVER = ""
 """uid of what an application server sends."""
+RECEIVERS_PER_SECOND = 2_000
+"""Storage takes more on a machine that is not busy; a call for many gets the time it may need."""
 TAGGED_PAGE = 5_000
 """Users a session names in one answer."""
 
@@ -123,7 +125,8 @@ class Sending:
             return Sent(mid, self._tell_all("deliver", calls, mid))
         body = body_of(push, now_ms)
         kept = (push.product, SERVER, push.key, mid, body, users, push.ttl, digest_of(push, users))
-        first, seqs, prevs = self.dbservers.call("mail_send", *kept, timeout=self._timeout)
+        seconds = self._timeout + len(users) / RECEIVERS_PER_SECOND
+        first, seqs, prevs = self.dbservers.call("mail_send", *kept, timeout=seconds)
         standing = body if first == mid else self._body(first)
         if standing is None:
             return Sent(first, 0)

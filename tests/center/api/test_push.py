@@ -90,6 +90,7 @@ def test_a_multicast_asks_each_session_once_for_its_own_users(api: Api, processe
     uids = [f"u{n}" for n in range(2_000)]
     answer = api.post("/v1/push/multicast", {"to": [*uids, *uids], "data": 1, "keep": keep})
     assert answer.json == {"mid": FIRST_ID, "online": 2_000}
+    assert [call.timeout for call in processes.of("mail_send")] == [6.0] * keep
     calls = processes.of("tell" if keep else "deliver")
     assert sorted(call.peer for call in calls) == list(PLACES.sessions)
     told = [row[0] if keep else row for call in calls for row in call.args[0]]
