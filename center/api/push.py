@@ -43,7 +43,7 @@ class Multicast(Message):
     @validates_schema
     def _one_of_two(self, given: dict[str, Any], **_: Any) -> None:
         if ("to" in given) == ("tags" in given):
-            raise ValidationError("either to or tags must be given", "to")
+            raise ValidationError("give to or tags, one of the two", "to")
 
 
 class Broadcast(Message):
