@@ -835,3 +835,24 @@ def test_no_reader_is_left_behind(peer: Peer, make: Callable[..., Client]) -> No
             return
         time.sleep(0.02)
     raise AssertionError(threading.enumerate())
+
+
+def test_an_ack_that_does_not_wait_is_said_by_the_next_connection_when_there_is_none(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    client = make(seq=3)
+    client.on("inbox", lambda event: client.ack(seq=event.seq, wait=False))
+    connecting = Background(client.connect)
+    conversation = peer.accept()
+    conversation.welcome()
+    connecting.result()
+    body = {"mid": 1, "uid": "bob", "data": 1, "time": 0}
+    conversation.push("inbox", body | {"seq": 4})
+    assert conversation.expect("ack") == (0, {"seq": 4})
+    conversation.close()
+    again = peer.accept()
+    client.ack(seq=6, wait=False)
+    again.welcome()
+    again.push("inbox", body | {"seq": 4})
+    assert again.expect("ack") == (0, {"seq": 6})
+    assert client.repeats == 1

@@ -489,3 +489,30 @@ def test_refresh_takes_over_the_new_resume(harness: Harness) -> None:
     assert body == {"token": "T2"}
     harness.get(("ok", number, {"exp": 1, "resume": "resume-2"}))
     assert harness.session.resume == "resume-2"
+
+
+INBOX = {"mid": 1, "uid": "bob", "data": 1, "time": 0}
+
+
+def test_what_the_server_repeats_after_its_ack_was_lost_is_dropped_counted_and_acked_again() -> None:
+    harness = Harness()
+    assert len(harness.get(("inbox", 0, INBOX | {"seq": 5}), ("inbox", 0, INBOX | {"seq": 6}))) == 2
+    harness.session.acknowledge(5, None)
+    harness.lose()
+    harness.connect(inbox={"seq": 3, "bseq": 0, "gap": False})
+    assert not harness.sent(), "nothing is said before the server shows that it has lost it"
+    repeats = [("inbox", 0, INBOX | {"seq": seq}) for seq in (4, 5, 6, 7)]
+    assert [event.seq for event in harness.get(*repeats)] == [7]  # type: ignore[attr-defined]
+    assert harness.session.repeats == 3
+    assert harness.sent() == [("ack", 0, {"seq": 5})]
+
+
+def test_a_device_with_its_numbers_on_disk_goes_on_above_them() -> None:
+    session = Session({"device": "laptop"}, RetryPlan(), lambda: 1.0, seq=5, bseq=2)
+    harness = Harness()
+    harness.session = session
+    harness.connect()
+    found = harness.get(("inbox", 0, INBOX | {"seq": 5}), ("inbox", 0, INBOX | {"bseq": 2}))
+    assert (found, session.repeats) == ([], 2)
+    assert harness.sent() == [("ack", 0, {"seq": 5, "bseq": 2})]
+    assert len(harness.get(("inbox", 0, INBOX | {"seq": 6}), ("inbox", 0, INBOX | {"bseq": 3}))) == 2

@@ -14,6 +14,7 @@ server's code, Timeout, ConnectionLost or ClientClosed. Any thread or greenlet m
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -54,6 +55,8 @@ class Client:
         timings: for tests.
         ticket: called with "host:port" before a token is shown there; gives the dispatcher's
             ticket for that gateway, None for none.
+        seq, bseq: newest inbox numbers this device has dealt with, as the application stored
+            them; what is not above them is dropped, and they count as acked.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class Client:
         retry: RetryPlan | None = None,
         timings: Timings | None = None,
         ticket: Ticket | None = None,
+        seq: int = 0,
+        bseq: int = 0,
     ) -> None:
         one = isinstance(address, str) or (len(address) == 2 and isinstance(address[1], int))
         addresses = [parse_address(each) for each in ([address] if one else address)]  # type: ignore[arg-type]
@@ -75,7 +80,7 @@ class Client:
         hello["client"] = client_info or {"name": "roost-client-python", "version": VERSION}
         if kind is not None:
             hello["kind"] = kind
-        self._session = Session(hello, retry or RetryPlan(), random.random)
+        self._session = Session(hello, retry or RetryPlan(), random.random, seq, bseq)
         lock = threading.Lock()
         self._delivery = Delivery(event_limit, lock, on_state)
         timings = timings or Timings()
@@ -115,6 +120,11 @@ class Client:
             KeyError: not in that room.
         """
         return self._session.streams[room].position
+
+    @property
+    def repeats(self) -> int:
+        """Inbox messages that came again and were dropped by their number."""
+        return self._session.repeats
 
     def connect(self, timeout: float = 10.0) -> None:
         """Log in; comes back when the welcome is here. From then on it reconnects by itself.
@@ -300,10 +310,23 @@ class Client:
         body.update((name, value) for name, value in optional.items() if value is not None)
         return self.request("send", body, timeout)
 
-    def ack(self, seq: int | None = None, bseq: int | None = None, timeout: float = 10.0) -> None:
-        """Say that inbox messages up to these numbers were dealt with by this device."""
-        body = {name: value for name, value in (("seq", seq), ("bseq", bseq)) if value is not None}
-        self.request("ack", body, timeout)
+    def ack(
+        self, seq: int | None = None, bseq: int | None = None, timeout: float = 10.0, wait: bool = True
+    ) -> None:
+        """Say that inbox messages up to these numbers were dealt with by this device.
+
+        After a loss the client says it again by itself, where the server has not heard it.
+
+        Args:
+            wait: for the answer. Without it nothing is raised but ClientClosed, and
+                callbacks may ack; while there is no connection the next one is told.
+        """
+        body = self._session.acknowledge(seq, bseq)
+        if wait:
+            self.request("ack", body, timeout)
+            return
+        with contextlib.suppress(ConnectionLost, Timeout):
+            self.post("ack", body)
 
     def inbox(
         self, after: int, bafter: int | None = None, limit: int | None = None, timeout: float = 10.0

@@ -45,16 +45,23 @@ class Session:
         resume: what the next `hello` shows; None before the first welcome.
         plan: when to come back after a loss.
         paused: the application is too slow; room messages are left to be fetched later.
+        seq, bseq: newest inbox numbers given to the application; what is not above is dropped.
+        acked, backed: those the application has dealt with.
+        repeats: inbox messages dropped because their number was known.
     """
 
-    def __init__(self, hello: dict[str, Any], plan: RetryPlan, random: Callable[[], float]) -> None:
+    def __init__(
+        self, hello: dict[str, Any], plan: RetryPlan, random: Callable[[], float], seq: int = 0, bseq: int = 0
+    ) -> None:
         self.connection: Connection | None = None
         self.resume: str | None = None
         self.plan = plan
         self.paused = False
         self.streams: dict[str, RoomStream] = {}
-        self.seq = 0
-        self.bseq = 0
+        self.seq = self.acked = seq
+        self.bseq = self.backed = bseq
+        self.repeats = 0
+        self._ack_lost: Connection | None = None
         self._hello = hello
         self._random = random
         self._now = 0.0
@@ -111,6 +118,8 @@ class Session:
                     self._push(connection, op, body)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError(f"{op}: {error!r}") from error
+        if self._ack_lost is not None:
+            self._ack_again(self._ack_lost)
 
     def step(self, now: float) -> None:
         """Do what is due by now: heartbeat, repeated joins and history requests."""
@@ -178,6 +187,13 @@ class Session:
         """Show a newer token; its `resume` is taken over."""
         return self._live().request("refresh", {"token": token}, now, self._refreshed, wake)
 
+    def acknowledge(self, seq: int | None, bseq: int | None) -> dict[str, Any]:
+        """Remember what the application has dealt with; give the body of the `ack`."""
+        self.acked = max(self.acked, seq or 0)
+        self.backed = max(self.backed, bseq or 0)
+        numbers = (("seq", seq), ("bseq", bseq))
+        return {name: number for name, number in numbers if number is not None}
+
     def _live(self) -> Connection:
         if self.connection is None:
             raise ConnectionLost("not connected")
@@ -237,17 +253,31 @@ class Session:
         self._busy[stream.room] = None
         self._tend(stream.room)
 
-    def _inbox(self, _connection: Connection, body: dict[str, Any]) -> None:
+    def _inbox(self, connection: Connection, body: dict[str, Any]) -> None:
         inbox = Inbox.from_body(body)
         if inbox.seq is not None:
             if inbox.seq <= self.seq:
+                self._repeated(connection)
                 return
             self.seq = inbox.seq
         elif inbox.bseq is not None:
             if inbox.bseq <= self.bseq:
+                self._repeated(connection)
                 return
             self.bseq = inbox.bseq
         self._events.append(inbox)
+
+    def _repeated(self, connection: Connection) -> None:
+        """Drop a repeat; what was acked is acked again, for the server has lost that."""
+        self.repeats += 1
+        self._ack_lost = self._ack_lost or connection
+
+    def _ack_again(self, connection: Connection) -> None:
+        """Ack what the application has dealt with, once for all repeats that came together."""
+        self._ack_lost = None
+        body = {name: number for name, number in (("seq", self.acked), ("bseq", self.backed)) if number}
+        if body:
+            connection.post("ack", body, self._now)
 
     def _subscribed(self, connection: Connection, body: dict[str, Any]) -> None:
         if connection is not self.connection:
