@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench proof docs lock clean .venv
+.PHONY: help run test check bench proof torture docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -26,6 +26,11 @@ bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
 
 proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
 	@FULL=1 $(PY) -m pytest -v tests/cluster/test_order.py tests/cluster/test_kills.py tests/cluster/test_frozen.py tests/cluster/test_restarts.py
+
+torture: .venv/.dev  ## kept messages while everything is killed; longer: make torture MINUTES=30 SEED=2; report in build/torture
+	@PYTHONPATH=.:clients/python/src $(PY) -m loadtest.torture $(MINUTES) $(SEED)
+MINUTES := 1
+SEED := 1
 
 docs: .venv/.dev  ## make docs/configuration.md from the declarations
 	@$(PY) -m tools.document

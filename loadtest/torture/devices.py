@@ -28,7 +28,6 @@ from loadtest.torture.child import Child, now_ms  # noqa: E402
 from loadtest.torture.journal import Journal  # noqa: E402
 from loadtest.torture.proxy import address_of  # noqa: E402
 from roost_client import Client, ClientClosed, Inbox, RetryPlan, RoostError, StateChanged, Timings  # noqa: E402
-from tools.tokens import make_token  # noqa: E402
 
 ACK_EVERY = 4
 """Messages after which a device acks at once; fewer wait for the next turn."""
@@ -105,7 +104,7 @@ class Device:
         self._told = 0
         client = Client(
             self._address,
-            lambda: make_token(plan.token_key, self.uid, plan.product, time.time(), 86_400, {}),
+            plan.tokens[self.uid],
             device=self.name,
             retry=RetryPlan(0.2, 2.0, 3.0),
             timings=TIMINGS,

@@ -32,7 +32,9 @@ class Plan:
         silent: how long the network of a device is silent, from and to.
         least_messages, least_kills: a minute, below which the run has failed.
         drain: how long devices may take to get the rest when all is quiet again.
-        gateways, center, proxy_port, token_key, api_key: of the running cluster.
+        gateways, center, proxy_port, api_key: of the running cluster.
+        tokens: uid -> token, of all users and senders; made once, for signing costs a client
+            process that is started again more than all else.
     """
 
     folder: str
@@ -62,7 +64,7 @@ class Plan:
     gateways: list[list[Any]] = field(default_factory=list)
     center: str = ""
     proxy_port: int = 0
-    token_key: str = ""
+    tokens: dict[str, str] = field(default_factory=dict)
     api_key: str = ""
 
     @property

@@ -24,12 +24,13 @@ from loadtest.torture import counts, evidence, report
 from loadtest.torture.family import Process
 from loadtest.torture.judge import Judge, Verdict
 from loadtest.torture.killer import Killer
-from loadtest.torture.plan import Plan
+from loadtest.torture.plan import Plan, uid_of
 from tests.cluster.cluster import Cluster
 from tools.apikeys import create
 
 SETTINGS: dict[str, Any] = {"gateway.ping": 8, "gateway.retry_base": 0.2, "gateway.retry_max": 3.0}
 """What is silent is found out, and comes back, fast enough for a run of a minute."""
+TOKENS_LAST = 86_400
 TURN = 0.05
 TELL_EVERY = 5.0
 QUIET = 1.5
@@ -59,6 +60,7 @@ class Run:
         cluster = Cluster(SETTINGS)
         try:
             cluster.wait_ready()
+            self._tell("the cluster is ready")
             return self._on(cluster)
         finally:
             shutil.copytree(cluster.run_dir / "log", Path(plan.folder) / "logs" / "cluster")
@@ -95,17 +97,24 @@ class Run:
         plan = self._plan.write()
         gateways = [list(cluster.tcp(index)) for index in range(cluster.settings.cluster.gateways)]
         key = create(cluster.settings, plan.product, ["admin"], "torture")
+        uids = [*map(plan.uid, range(plan.users)), *filter(None, map(uid_of, plan.sender_names()))]
+        tokens = {uid: cluster.token(uid, plan.product, TOKENS_LAST) for uid in uids}
         known = {"gateways": gateways, "center": cluster.center_url(), "api_key": key}
-        plan = self._plan = plan.write(token_key=cluster.secrets.token_key, **known)
-        for user in range(plan.users):
-            status, told = self._ask("PUT", f"/v1/users/{plan.uid(user)}")
-            assert status == 200, told
+        plan = self._plan = plan.write(tokens=tokens, **known)
         proxy = Process(plan, "proxy")
         self._others.append(proxy)
         self._plan = plan.write(proxy_port=int(proxy.ready()))
         self._hosts = [self._host(number) for number in range(plan.hosts)]
+        self._make_users()
+        self._tell("users and processes are there; devices come in")
         for process in self._hosts:
             assert process.ready() == "ready", f"{process.name} did not start; see its log"
+
+    def _make_users(self) -> None:
+        """Make the users: a login makes one too, but storage hears of that a moment later."""
+        for user in range(self._plan.users):
+            status, told = self._ask("PUT", f"/v1/users/{self._plan.uid(user)}")
+            assert status == 200, told
 
     def _host(self, number: int) -> Process:
         return Process(self._plan, "devices", str(number))

@@ -31,7 +31,6 @@ from loadtest.torture import plan as plans  # noqa: E402
 from loadtest.torture.child import Child, now_ms  # noqa: E402
 from loadtest.torture.journal import Journal  # noqa: E402
 from roost_client import Client, RequestError, RetryPlan, RoostError, Timings  # noqa: E402
-from tools.tokens import make_token  # noqa: E402
 
 ANSWER = 5.0
 """Seconds an answer may take until the message is sent again."""
@@ -59,7 +58,7 @@ class ByClient:
     def __init__(self, plan: plans.Plan, name: str) -> None:
         self._client = Client(
             [(host, port) for host, port in plan.gateways],
-            lambda: make_token(plan.token_key, name, plan.product, time.time(), 86_400, {}),
+            plan.tokens[name],
             device="sender",
             retry=RetryPlan(0.2, 2.0, 3.0),
             timings=Timings(welcome=5.0, answer=5.0),
