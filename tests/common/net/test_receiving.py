@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 from common.net.store import Store, value
-from tests.common.net.posting import ALICE, Post
+from tests.common.net.posting import ALICE, Post, texts
 from tests.common.net.test_sending import watch
 
 
@@ -27,6 +30,45 @@ def test_a_backlog_in_memory_costs_no_further_round_trip(store: Store) -> None:
     other = Post(store, users=None)
     other.login()
     assert trips[1:] == [["GET", "mail_load"], ["HMGET"]]
+
+
+def between_slots_and_bodies(post: Post, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Any]) -> None:
+    """Have something happen, once, after a load has read slots and before it reads their bodies."""
+    get = post.saver.bodies.get
+    done: list[Any] = []
+
+    def first(mids: Iterable[int]) -> dict[int, bytes]:
+        if not done:
+            done.append(do())
+        return get(mids)
+
+    monkeypatch.setattr(post.saver.bodies, "get", first)
+
+
+def test_a_late_ack_in_the_middle_of_a_load_is_no_gap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    post, other = Post(store), Post(store, users=None)
+    post.login()
+    first, second, third = post.sends(*"abc")
+    between_slots_and_bodies(other, monkeypatch, lambda: post.ack(seq=second))
+    inbox = other.login()
+    assert [seq for seq, _, _ in inbox.messages] == [third]
+    assert (inbox.gap, inbox.acked) == (False, second)
+
+
+def test_a_body_that_is_gone_without_an_ack_is_a_gap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    post, other = Post(store), Post(store, users=None)
+    post.login()
+    first, second, _ = post.sends(*"abc")
+    mid = post.login().messages[1][1]
+
+    def lose() -> None:
+        post.ack(seq=first)
+        store.call("HDEL", f"db_buckets:{mid >> 10}", mid)
+
+    between_slots_and_bodies(other, monkeypatch, lose)
+    inbox = other.login()
+    assert texts(inbox) == ["c"]
+    assert (inbox.gap, inbox.acked) == (True, first)
 
 
 def test_acks_of_many_users_are_a_few_round_trips(store: Store) -> None:
