@@ -14,6 +14,7 @@ Source: docs/architecture.md, connections.
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, sleep
@@ -206,6 +207,15 @@ class Connection:
             return None
         return data
 
+    def is_left(self) -> bool:
+        """Tell whether the client has closed its end, and nothing it sent is still to be read."""
+        try:
+            return not self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def _run(self, data: bytes | None) -> None:
         """The greenlet: take what came, wait for more, until parked or closed."""
         try:
@@ -353,7 +363,7 @@ class _Closed:
 
     __slots__ = ()
 
-    def send(self, _data: bytes) -> int:
+    def send(self, _data: bytes | int, _flags: int = 0) -> int:
         raise OSError("closed")
 
     recv = send

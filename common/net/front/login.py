@@ -43,9 +43,16 @@ class Login:
 
 @OPS.on("hello")
 def hello(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
-    """Log in; what follows waits. A refused one is told why and ended."""
+    """Log in; what follows waits. A refused one is told why and ended.
+
+    A client that has given up on this connection may be in by another one already, at another
+    gateway: opened only now, the login would replace that one, and end the client for good.
+    """
     if connection.user:
         raise Conflict("logged in already")
+    if connection.is_left():
+        connection.close("left")
+        return
     login, epoch = _read(front, fields)
     user = login.claims.user
     deadline = int((time.time() + front.settings.request_timeout) * 1000)

@@ -48,6 +48,15 @@ def test_what_follows_hello_waits_for_the_welcome(site: Site) -> None:
     assert [read(client)[:2] for _ in range(2)] == [("ok", 1), ("ok", 2)]
 
 
+def test_a_client_that_left_before_its_hello_was_read_is_not_logged_in(site: Site) -> None:
+    client = site.connect()
+    client.send("hello", site.hello(), 1)
+    client.socket.close()
+    settle()
+    assert not site.links.sent
+    assert not site.front.half_open
+
+
 def test_a_resumed_login_names_its_epoch(site: Site) -> None:
     client = site.connect()
     client.send("hello", site.hello(), 1)
