@@ -69,7 +69,7 @@ class Context(zerorpc.Context):  # type: ignore[misc]
     """
 
     def socket(self, socket_type: int, **options: Any) -> Any:
-        """Give a socket of this context; one still open at `destroy`, which would wait for ever, is closed."""
+        """Give a socket of this context: `destroy` closes it; one it does not know it waits for, for ever."""
         made = Socket(self, socket_type, **options)
         made.setsockopt(zmq.LINGER, 0)
         self._add_socket(made)

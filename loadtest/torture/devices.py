@@ -66,9 +66,8 @@ class Device:
         plan, dice, child = host.plan, host.dice, host.child
         while not child.ending.is_set():
             client = self._client = self._make_client()
-            self._connect(client)
             stay = float("inf") if child.calm.is_set() else dice.expovariate(1 / plan.close_after)
-            if _ended(client, stay, child):
+            if not self._connect(client) or _ended(client, stay, child):
                 host.counts.add("clients ended by the server")
             elif child.calm.is_set() and not child.ending.is_set():
                 _ended(client, float("inf"), child)
@@ -115,20 +114,24 @@ class Device:
         client.on("state_changed", self._changed)
         return client
 
-    def _connect(self, client: Client) -> None:
-        child, tries = self._host.child, 0
-        while not child.ending.is_set():
+    def _connect(self, client: Client) -> bool:
+        """Log in, however often it takes; False when the server said not to come back."""
+        host, tries = self._host, 0
+        while not host.child.ending.is_set():
             try:
-                with self._host.logins:
+                with host.logins:
                     client.connect(timeout=5.0)
-            except ClientClosed:
-                return
-            except (OSError, RoostError):
+            except ClientClosed as error:
+                host.counts.add(f"kicked {error.code} at login")
+                return False
+            except (OSError, RoostError) as error:
+                host.counts.add(f"login {getattr(error, 'code', type(error).__name__)}")
                 tries += 1
-                gevent.sleep(self._host.dice.uniform(0.05, min(2.0, 0.2 * 2**tries)))
+                gevent.sleep(host.dice.uniform(0.05, min(2.0, 0.2 * 2**tries)))
                 continue
             self.seen = self.seen or client.welcome.get("inbox") is not None
-            return
+            return True
+        return True
 
     def _changed(self, event: StateChanged) -> None:
         """Count connections; a login may say that messages were dropped."""

@@ -53,6 +53,7 @@ def gather(
         "connections": counts["connections"],
         "clients_ended_by_the_server": counts["clients ended by the server"],
         "kicks": {name: number for name, number in sorted(counts.items()) if name.startswith("kicked ")},
+        "logins_failed": {name[6:]: n for name, n in sorted(counts.items()) if name.startswith("login ")},
         "repeats_on_the_wire": counts["repeats"],
         "sent_again": {name[6:]: n for name, n in sorted(counts.items()) if name.startswith("again ")},
         "refused": {name[8:]: n for name, n in sorted(counts.items()) if name.startswith("refused ")},
@@ -103,6 +104,7 @@ def markdown(figures: dict[str, Any]) -> str:
         f"| client processes killed | {figures['client_processes_killed']} |",
         f"| connections made | {figures['connections']:,} |",
         f"| connections ended | {_listed(figures['reconnects'])} |",
+        f"| clients told not to come back | {_listed(figures['kicks'])} |",
         f"| repeats on the wire, dropped by number | {figures['repeats_on_the_wire']:,} |",
         f"| sends repeated | {_listed(figures['sent_again'])} |",
         "| delivery delay, absences included | "
