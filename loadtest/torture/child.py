@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import count
 
 import gevent
 from gevent.event import Event
@@ -18,6 +19,7 @@ from loadtest.torture.counts import Counts
 from loadtest.torture.plan import Plan
 
 LOOK_EVERY = 0.25
+FLUSH_TURNS = 4
 
 
 class Child:
@@ -47,9 +49,10 @@ class Child:
 
     def _look(self) -> None:
         """Flush counters, and look whether calm is asked for and the parent lives."""
-        while True:
+        for turn in count():
             gevent.sleep(LOOK_EVERY)
-            self.counts.flush()
+            if turn % FLUSH_TURNS == 0:
+                self.counts.flush()
             if self._plan.calm.exists():
                 self.calm.set()
             if os.getppid() != self._parent:
