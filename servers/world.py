@@ -20,7 +20,7 @@ from typing import Any
 from common.errors import Full, RequestError
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
-from common.net.hall.appender import Appender
+from common.net.hall.appender import Appender, Then
 from common.net.hall.ask import Ask, rows
 from common.net.hall.book import Book
 from common.net.hall.calls import CALLS, Hall
@@ -103,6 +103,10 @@ class World(Service):
         self.process.thaw()
         return f"{self.process.name} {self.process.incarnation} {self.process.term}"
 
+    def in_turn(self, room: Room, answer: Then, ask: Ask) -> None:
+        """Answer behind the publishes into a durable room that came before, once it is in memory."""
+        self.appender.after(room, partial(self.loader.when_loaded, room, answer, ask.refuse))
+
     def ask(self, peer: Peer, number: int) -> Ask:
         """Give what a gateway's request is answered by."""
         return Ask(self.process.links, peer.name, number)
@@ -126,7 +130,7 @@ def join(
         ask.refuse(Full("the room is full", limit=limit))
         return
     world.counts.take(peer.name, room, *counts)
-    answer = partial(world.loader.when_loaded, room, partial(enter, world, ask, room, since), ask.refuse)
+    answer = partial(world.in_turn, room, partial(enter, world, ask, room, since), ask)
     if listens:
         world.names.when_known(room, answer)
     else:
@@ -211,7 +215,7 @@ def history(world: World, peer: Peer, rid: int, key: str, since: list[int] | Non
         messages, first = rows(found.messages), room.history.oldest
         ask.ok([room.epoch, room.offset, first, found.recovered, messages, found.more])
 
-    world.loader.when_loaded(room, answer, ask.refuse)
+    world.in_turn(room, answer, ask)
 
 
 @LINK.on("presence")

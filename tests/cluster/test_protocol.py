@@ -252,8 +252,8 @@ def test_id_0_is_carried_out_and_not_answered(member: Member) -> None:
     assert not [op for op, number, _body in raw.seen[1:] if number == 0 and op != "message"]
 
 
-def test_what_touches_one_room_is_done_in_the_order_sent(member: Member) -> None:
-    room = "plaza/ordered"
+@pytest.mark.parametrize("room", ["plaza/ordered", "plaza/keep.ordered"], ids=["in memory", "durable"])
+def test_what_touches_one_room_is_done_in_the_order_sent(member: Member, room: str) -> None:
     raw = member("ada")
     answers = replies(
         raw,

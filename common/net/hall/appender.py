@@ -25,6 +25,7 @@ from common.rules.room import MESSAGE_OVERHEAD, Message, Room
 
 Outcome = Callable[[Message | RequestError], None]
 """Called once per publish: with the stored message, or with why it was not confirmed."""
+Then = Callable[[], None]
 
 
 class Entry(NamedTuple):
@@ -42,11 +43,20 @@ class Entry(NamedTuple):
         return len(self.data) + MESSAGE_OVERHEAD
 
 
+class Queue(NamedTuple):
+    """What waits to be stored in one room, and what is to be done behind it."""
+
+    room: Room
+    entries: list[Entry]
+    behind: list[Then]
+
+
 class Batch(NamedTuple):
     """What is being stored in one room: one message for each group of entries with the same key."""
 
     room: Room
     groups: list[list[Entry]]
+    behind: list[Then]
 
 
 class Appender:
@@ -72,8 +82,8 @@ class Appender:
         self._owner = owner
         self._limit = limit
         self._wake = Event()
-        self._queued: dict[str, tuple[Room, list[Entry]]] = {}
-        self._writing: set[str] = set()
+        self._queued: dict[str, Queue] = {}
+        self._writing: dict[str, Batch] = {}
         self.loader = Loader(book, dbservers, owner, tasks, self._load_ended)
         self.queued_bytes = 0
 
@@ -87,8 +97,16 @@ class Appender:
             entry.done(Busy("too many messages wait for storage", limit=self._limit))
             return
         self.queued_bytes += entry.size
-        self._queued.setdefault(room.key, (room, []))[1].append(entry)
+        self._queued.setdefault(room.key, Queue(room, [], [])).entries.append(entry)
         self._wake.set()
+
+    def after(self, room: Room, then: Then) -> None:
+        """Call `then()` once all that was published into a room until now has ended; at once when it has."""
+        last = self._queued.get(room.key) or self._writing.get(room.key)
+        if last is None:
+            then()
+        else:
+            last.behind.append(then)
 
     def run(self) -> None:
         """Store what waits, batch after batch, for ever."""
@@ -100,14 +118,16 @@ class Appender:
     def step(self) -> None:
         """Append what has gathered for rooms that are up to date; have the others loaded."""
         batches = []
-        for key, (room, entries) in list(self._queued.items()):
+        for key, (room, entries, behind) in list(self._queued.items()):
             if not self.loader.trusts(room):
                 self.loader.load(room)
                 continue
             del self._queued[key]
             groups = self._unknown(room, entries)
             if groups:
-                batches.append(Batch(room, groups))
+                batches.append(Batch(room, groups, behind))
+            else:
+                go_on(behind)
         if batches:
             self._append(batches)
 
@@ -116,8 +136,10 @@ class Appender:
         if failure is None:
             self._wake.set()
             return
-        _, entries = self._queued.pop(room.key, (room, []))
-        self._end(entries, failure)
+        queue = self._queued.pop(room.key, None)
+        if queue is not None:
+            self._end(queue.entries, failure)
+            go_on(queue.behind)
 
     def _unknown(self, room: Room, entries: list[Entry]) -> list[list[Entry]]:
         """Answer those stored before under their key; give the rest, those of one key together."""
@@ -134,21 +156,25 @@ class Appender:
         """Store batches of different rooms in one go; tell everybody how it ended."""
         owner = self._owner()
         appends = [self._packed(batch) for batch in batches]
-        self._writing = {batch.room.key for batch in batches}
+        self._writing = {batch.room.key: batch for batch in batches}
         try:
             outcomes = self._dbservers.call("room_append", owner, appends)
         except RequestError as error:
             outcomes = [[f"storage is away: {error.message}", 0]] * len(batches)
         finally:
-            self._writing = set()
+            self._writing = {}
         for batch, (status, offset) in zip(batches, outcomes, strict=True):
             if status == "ok" and owner == self._owner():
                 self._confirm(batch, offset)
-                continue
-            self.loader.doubt(batch.room)
-            refusal = Unavailable(f"not confirmed ({status}); repeat with the same key")
-            for group in batch.groups:
-                self._end(group, refusal)
+            else:
+                self._doubt(batch, status)
+            go_on(batch.behind)
+
+    def _doubt(self, batch: Batch, status: str) -> None:
+        self.loader.doubt(batch.room)
+        refusal = Unavailable(f"not confirmed ({status}); repeat with the same key")
+        for group in batch.groups:
+            self._end(group, refusal)
 
     def _packed(self, batch: Batch) -> list[Any]:
         rule, room = self._book.rule(batch.room), batch.room
@@ -167,3 +193,9 @@ class Appender:
         for entry in entries:
             self.queued_bytes -= entry.size
             entry.done(outcome)
+
+
+def go_on(behind: list[Then]) -> None:
+    """Do what has waited behind publishes."""
+    for then in behind:
+        then()

@@ -49,6 +49,60 @@ def test_what_gathers_during_a_write_goes_as_one_append_of_many_rooms_in_order(s
     assert [(one[0], len(one[2])) for one in appends] == [(ROOM, 3), (OTHER, 2)]
 
 
+# what is to be done behind publishes
+
+
+def test_what_comes_behind_publishes_waits_for_them_and_for_no_later_ones(scene: Scene) -> None:
+    scene.say("a")
+    go_on = Event()
+    scene.dbservers.before = lambda method, args: go_on.wait()
+    seen: list[int] = []
+
+    def look() -> None:
+        scene.appender.after(scene.room(), lambda: seen.append(scene.room().offset))
+
+    first = scene.publish("b")
+    until(lambda: len(scene.dbservers.of("room_append")) == 2)
+    look()
+    second = scene.publish("c")
+    look()
+    assert seen == []
+    go_on.set()
+    scene.wait(first, second)
+    until(lambda: len(seen) == 2)
+    assert seen == [2, 3]
+
+
+def test_where_nothing_waits_it_is_done_at_once(scene: Scene) -> None:
+    scene.say("a")
+    seen: list[str] = []
+    scene.appender.after(scene.room(), lambda: seen.append("done"))
+    assert seen == ["done"]
+
+
+def test_it_is_done_too_behind_publishes_that_fail_or_were_stored_before(scene: Scene) -> None:
+    scene.say("a", key="k")
+    seen: list[str] = []
+    again = scene.publish("a again", key="k")
+    scene.appender.after(scene.room(), lambda: seen.append("behind a repeat"))
+    assert scene.wait(again) == [1]
+    until(lambda: seen == ["behind a repeat"])
+    scene.dbservers.before = raising(Unavailable("away"), "room_append")
+    lost = scene.publish("lost")
+    scene.appender.after(scene.room(), lambda: seen.append("behind a failure"))
+    assert scene.wait(lost) == ["unavailable"]
+    until(lambda: seen[1:] == ["behind a failure"])
+
+
+def test_it_is_done_too_behind_publishes_into_a_room_that_cannot_be_loaded(scene: Scene) -> None:
+    scene.dbservers.before = raising(Unavailable("away"), "room_load")
+    seen: list[str] = []
+    lost = scene.publish("lost")
+    scene.appender.after(scene.room(), lambda: seen.append("done"))
+    assert scene.wait(lost) == ["unavailable"]
+    until(lambda: seen == ["done"])
+
+
 # keys
 
 
