@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import Any
 
-from gevent.event import AsyncResult
+from gevent.event import Event
 
 from common.errors import BadField, Conflict, RequestError, Unauthorized
 from common.net.front.connection import Connection
@@ -28,17 +28,26 @@ from common.wire.ops import VERSION
 from common.wire.tickets import read_ticket
 from common.wire.tokens import SKEW_SECONDS, Claims, Resume, issue_resume, read_resume, verify_token
 
+MAILBOX_SECONDS = 3.0
+"""How long the welcome of an opened login waits for its mailbox; then it says that storage is away."""
+
 
 class Login:
-    """A login whose answer is awaited."""
+    """A login whose answer is awaited.
 
-    __slots__ = ("claims", "device", "done", "kind")
+    Attributes:
+        answered: set once session has opened or refused it.
+        ended: set once the client has been told.
+    """
+
+    __slots__ = ("answered", "claims", "device", "ended", "kind")
 
     def __init__(self, claims: Claims, device: str, kind: str) -> None:
         self.claims = claims
         self.device = device
         self.kind = kind
-        self.done = AsyncResult()
+        self.answered = Event()
+        self.ended = Event()
 
 
 @OPS.on("hello")
@@ -60,7 +69,9 @@ def hello(front: Front, connection: Connection, number: int, fields: dict[str, A
     opening = item("open", connection.number, user, login.device, login.kind, epoch, deadline, tags, ticket)
     session = front.process.places.session_of(user)
     front.forward(connection, number, session, _opened, opening, _refused, login)
-    login.done.get()
+    login.answered.wait()
+    if not login.ended.wait(MAILBOX_SECONDS):
+        _welcome(connection, number, login, None)
 
 
 def _read(front: Front, fields: dict[str, Any]) -> tuple[Login, int]:
@@ -103,21 +114,24 @@ def _opened(request: Request, value: list[Any]) -> None:
     connection.epoch, connection.exp = epoch, last_second(claims)
     connection.rights = rights_of(claims.rooms, claims.scopes)
     connection.tags = front.tags(as_tags(claims.tags))
+    login.answered.set()
     if connection.closed:
-        login.done.set(None)
+        login.ended.set()
         front.close_login(connection, False)
         return
+    connection.hold_back()
     front.logged_in(connection)
     if connection.exp - time.time() < front.settings.hello_timeout:
         front.watch_expiry(connection)
-    front.mail.begin(connection, partial(_welcome, request))
+    front.mail.begin(connection, partial(_welcome, connection, request.number, login))
 
 
-def _welcome(request: Request, inbox: dict[str, Any] | None) -> None:
-    """The mailbox was read, or cannot be now: the client hears that it is in."""
-    login: Login = request.subject
-    request.connection.reply(request.number, _welcome_body(request.connection, login.claims, inbox))
-    login.done.set(None)
+def _welcome(connection: Connection, number: int, login: Login, inbox: dict[str, Any] | None) -> None:
+    """The mailbox was read, or cannot be now: the client hears that it is in, once."""
+    if not login.ended.is_set():
+        login.ended.set()
+        body = _welcome_body(connection, login.claims, inbox)
+        connection.welcome(encode("ok", number, body) if number else b"")
 
 
 def _refused(request: Request, error: RequestError) -> None:
@@ -128,7 +142,8 @@ def _refused(request: Request, error: RequestError) -> None:
     front.close_login(connection, False)
     connection.user = ""
     front.refuse_login(connection, request.number, error)
-    login.done.set(None)
+    login.answered.set()
+    login.ended.set()
 
 
 def _welcome_body(connection: Connection, claims: Claims, inbox: dict[str, Any] | None) -> dict[str, Any]:
