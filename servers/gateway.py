@@ -149,7 +149,7 @@ class Gateway(Service):
         pace = process.settings.gateway.drain_per_second
         for part in parts_of(list(front.connections.values()), max(1, pace // 10)):
             for connection in part:
-                connection.send(frame)
+                front.tell(connection, frame)
             sleep(0.1)
         until = front.now + seconds
         while front.connections and front.now < until:
@@ -249,7 +249,7 @@ def inbox(
     for number in numbers:
         connection = gateway.front.connections.get(number)
         if connection is not None:
-            connection.send(frame)
+            gateway.front.tell(connection, frame)
 
 
 @LINK.on("kept")
@@ -268,7 +268,7 @@ def receipt(
     for number in numbers:
         connection = gateway.front.connections.get(number)
         if connection is not None:
-            connection.send(frame)
+            gateway.front.tell(connection, frame)
 
 
 @LINK.on("assign")

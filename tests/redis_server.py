@@ -109,11 +109,14 @@ def own_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def make_store() -> Iterator[Callable[..., Store]]:
-    """Make stores that are closed afterwards; keywords are settings of Redis."""
+    """Make stores that are closed afterwards; keywords are settings of Redis.
+
+    The time-out is a generous one: tests write more at once than processes do, on busy machines.
+    """
     stores: list[Store] = []
 
     def make(server: RedisServer, **settings: float) -> Store:
-        stores.append(Store(server.url, Redis(**settings)))  # type: ignore[arg-type]
+        stores.append(Store(server.url, Redis(**{"timeout": 10.0, **settings})))  # type: ignore[arg-type]
         return stores[-1]
 
     yield make

@@ -47,6 +47,8 @@ HEARTBEATS = 2.5
 STANDSTILL = 2.0
 """A clock this late means that this process did not read: nobody is called silent in that tick."""
 LARGE_ANSWERS = frozenset(("history", "join", "presence"))
+HELD_BYTES = 65_536
+"""What is kept for a client until its welcome; live messages beyond that are lost to it."""
 PAUSE_LIMIT = 1.0
 """Longest pause, in seconds, in reading from a client that sends too many packets."""
 TRIM_PARKED = 500
@@ -80,6 +82,7 @@ class Front:
         now: coarse monotonic seconds, moved on each 0.1 s.
         connections: number -> logged in.
         half_open: number -> not yet, oldest first.
+        entering: connections without their welcome yet -> what is to follow it.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
@@ -104,6 +107,7 @@ class Front:
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
         self.half_open: dict[int, Connection] = {}
+        self.entering: dict[Connection, list[bytes]] = {}
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
@@ -156,10 +160,26 @@ class Front:
         return len(self.connections) + len(self.half_open) + len(self._lingering)
 
     def logged_in(self, connection: Connection) -> None:
-        """A login is finished: from here on the connection has a user."""
+        """A login is finished: from here on the connection has a user; its welcome follows."""
         self._no_longer_half_open(connection)
+        self.entering[connection] = []
         self.connections[connection.number] = connection
         self.counters.logins += 1
+
+    def welcome(self, connection: Connection, number: int, body: dict[str, Any]) -> None:
+        """Answer `hello`, and write what was said to the client meanwhile."""
+        held = self.entering.pop(connection, [])
+        connection.reply(number, body)
+        for frame in held:
+            connection.send(frame)
+
+    def tell(self, connection: Connection, frame: bytes) -> None:
+        """Write what the server says of its own accord; the welcome goes first."""
+        held = self.entering.get(connection)
+        if held is None:
+            connection.send(frame)
+        elif sum(map(len, held)) + len(frame) <= HELD_BYTES:
+            held.append(frame)
 
     def _no_longer_half_open(self, connection: Connection) -> None:
         if self.half_open.pop(connection.number, None) is None:
@@ -174,6 +194,7 @@ class Front:
         """A connection has ended: take it out of everything."""
         self.log.debug("connection = closed", connection=connection.number, why=why)
         self._no_longer_half_open(connection)
+        self.entering.pop(connection, None)
         self.stuck.discard(connection)
         self.ending.discard(connection)
         for room in connection.rooms:

@@ -119,7 +119,6 @@ def _opened(request: Request, value: list[Any]) -> None:
         login.ended.set()
         front.close_login(connection, False)
         return
-    connection.hold_back()
     front.logged_in(connection)
     if connection.exp - time.time() < front.settings.hello_timeout:
         front.watch_expiry(connection)
@@ -130,8 +129,7 @@ def _welcome(connection: Connection, number: int, login: Login, inbox: dict[str,
     """The mailbox was read, or cannot be now: the client hears that it is in, once."""
     if not login.ended.is_set():
         login.ended.set()
-        body = _welcome_body(connection, login.claims, inbox)
-        connection.welcome(encode("ok", number, body) if number else b"")
+        connection.front.welcome(connection, number, _welcome_body(connection, login.claims, inbox))
 
 
 def _refused(request: Request, error: RequestError) -> None:

@@ -99,6 +99,9 @@ class Subscribing:
         if connection.closed:
             self._end(assignment)
             return
+        if connection in front.entering:
+            self._again.append(assignment)
+            return
         assignment.tries += 1
         limit = front.settings.rooms_per_connection
         try:

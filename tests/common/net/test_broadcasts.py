@@ -169,12 +169,9 @@ def writes_of_a_broadcast(store: Store, users: int) -> dict[str, int]:
     store.call("FLUSHALL")
     post = Post(store)
     post.broadcast("warm")
-    store.run(
-        [
-            ("ZADD", "db_users:{p}", *(field for n in range(begin, begin + 1_000) for field in (n, f"u{n}")))
-            for begin in range(0, users, 1_000)
-        ]
-    )
+    for begin in range(0, users, 1_000):
+        numbers = range(begin, min(begin + 1_000, users))
+        store.call("ZADD", "db_users:{p}", *(field for n in numbers for field in (n, f"u{n}")))
     store.call("CONFIG", "RESETSTAT")
     post.broadcast("to all", key="k")
     lines = store.call("INFO", "commandstats").decode().splitlines()

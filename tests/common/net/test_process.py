@@ -27,6 +27,8 @@ from tests.common.net.sites import Sites
 from tests.waiting import pause, until
 
 NAME = "world-0"
+START_SECONDS = 30
+"""A new interpreter on a machine that has much else to do."""
 FROZEN_AFTER = 0.8
 FAST = {
     "ROOST_LEASE_FROZEN_AFTER": str(FROZEN_AFTER),
@@ -63,7 +65,7 @@ class Tiny:
         assert self.process.poll() is None, self.log.read_text()
         return "event=started" in self.log.read_text()
 
-    def wait(self, seconds: float = 10) -> int:
+    def wait(self, seconds: float = START_SECONDS) -> int:
         """Wait for its end; give the exit code."""
         until(lambda: self.process.poll() is not None, seconds)
         code: int = self.process.returncode
@@ -97,7 +99,7 @@ def launch(run_dir: Path, settings: Settings) -> Iterator[Callable[..., Tiny]]:
     def start(index: str = "0", wait: bool = True, **variables: str) -> Tiny:
         made.append(Tiny(run_dir, settings, index, **variables))
         if wait:
-            until(made[-1].answers, 10)
+            until(made[-1].answers, START_SECONDS)
         return made[-1]
 
     yield start
@@ -279,7 +281,7 @@ def test_before_and_after_it_serves_a_process_answers_for_itself_only(
     launch: Callable[..., Tiny], fault: str, state: str
 ):
     tiny = launch(wait=False, TINY_FAULT=fault)
-    until(lambda: outcome(tiny, "status") is not None, 10)
+    until(lambda: outcome(tiny, "status") is not None, START_SECONDS)
     if state == "stopping":
         until(tiny.answers)
         tiny.signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import msgpack
+from gevent.event import Event
 
 from common.keys import Secrets
 from common.net import log as logs
@@ -164,6 +165,22 @@ class Site:
         assert packet is not None
         assert packet[:2] == ("ok", 1)
         return client
+
+    def open_unwelcomed(self) -> tuple[Client, Event]:
+        """Give a client that is in while its mailbox is still being read, and what lets that end."""
+        reading, go_on = Event(), Event()
+
+        def slow(peer: str, method: str, *args: Any, **options: Any) -> Any:
+            reading.set()
+            go_on.wait()
+            return empty_mailboxes(peer, method, *args, **options)
+
+        self.calls = slow
+        client = self.connect()
+        client.send("hello", self.hello(), 1)
+        self.answer("open", [77, 5])
+        assert reading.wait(SECONDS)
+        return client, go_on
 
     def connection(self, uid: str = "ann") -> Connection:
         """Give the connection of a user who is logged in."""

@@ -6,13 +6,12 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from common.net.front import login
 from common.settings import TokenKey
 from common.wire.tickets import issue_ticket
 from common.wire.tokens import sign_token
-from tests.common.net.front.scene import SECRET, Client, Site, empty_mailboxes, settle
+from tests.common.net.front.scene import SECRET, Client, Site, settle
 
 MakeSite = Callable[..., Site]
 
@@ -59,25 +58,8 @@ def test_a_client_that_left_before_its_hello_was_read_is_not_logged_in(site: Sit
     assert not site.front.half_open
 
 
-def opened_with_a_mailbox_that_waits(site: Site) -> tuple[Client, Event]:
-    """Give a client whose login is open but not welcomed, and what lets its mailbox be read."""
-    reading, go_on = Event(), Event()
-
-    def slow(peer: str, method: str, *args: Any, **options: Any) -> Any:
-        reading.set()
-        go_on.wait()
-        return empty_mailboxes(peer, method, *args, **options)
-
-    site.calls = slow
-    client = site.connect()
-    client.send("hello", site.hello(), 1)
-    site.answer("open", [77, 5])
-    assert reading.wait(5)
-    return client, go_on
-
-
 def test_the_welcome_is_the_first_a_client_hears_and_nothing_said_before_it_is_lost(site: Site) -> None:
-    client, go_on = opened_with_a_mailbox_that_waits(site)
+    client, go_on = site.open_unwelcomed()
     for mid in (1, 2):
         site.give("session-0", "inbox", [site.connection().number], mid, "bob", b"\x01", 5)
     settle()
@@ -86,11 +68,11 @@ def test_the_welcome_is_the_first_a_client_hears_and_nothing_said_before_it_is_l
     assert [(op, body.get("mid")) for op, _, body in heard] == [("ok", None), ("inbox", 1), ("inbox", 2)]
     site.give("session-0", "inbox", [site.connection().number], 3, "bob", b"\x01", 5)
     assert read(client)[2]["mid"] == 3
-    assert site.connection().outbox is None
+    assert not site.front.entering
 
 
 def test_who_is_kicked_before_its_welcome_hears_why(site: Site) -> None:
-    client, go_on = opened_with_a_mailbox_that_waits(site)
+    client, go_on = site.open_unwelcomed()
     site.give("session-0", "inbox", [site.connection().number], 1, "bob", b"\x01", 5)
     site.give("session-0", "kick", site.connection().number, 77, "replaced", "elsewhere")
     op, _, body = read(client)
@@ -104,7 +86,7 @@ def test_a_mailbox_that_takes_long_does_not_keep_the_client_from_its_welcome(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(login, "MAILBOX_SECONDS", 0.05)
-    client, go_on = opened_with_a_mailbox_that_waits(site)
+    client, go_on = site.open_unwelcomed()
     op, number, welcome = read(client)
     assert (op, number, welcome["inbox"]) == ("ok", 1, None)
     go_on.set()

@@ -52,6 +52,18 @@ def test_a_client_is_put_into_a_room_and_hears_what_follows(site: Site, client: 
     assert site.front.counters.assigned == 1
 
 
+def test_who_is_just_coming_in_is_put_into_a_room_after_its_welcome(site: Site) -> None:
+    client, go_on = site.open_unwelcomed()
+    assign(site)
+    site.gateway.subscribing.step()
+    go_on.set()
+    assert read(client)[0] == "ok"
+    assert not site.links.take("join")
+    site.gateway.subscribing.step()
+    let_in(site)
+    assert read(client)[0] == "subscribed"
+
+
 def test_a_client_is_taken_out_and_hears_why(site: Site, client: Client) -> None:
     assign(site)
     let_in(site)
