@@ -86,10 +86,14 @@ class Gateway:
     )
     broadcast_per_second: int = option(20_000, "pace of a broadcast", unit="connections/s", low=1)
     drain_per_second: int = option(
-        500, "connections told to leave while draining", unit="connections/s", low=1
+        500, "connections told to leave while draining, unless a stop needs more", unit="connections/s", low=1
     )
     stop_timeout: float = option(
-        3.0, "time for connections to leave at a planned stop", unit="s", low=0, high=60
+        3.0,
+        "time to leave at a planned stop; all are told in its first half, who is left is kicked",
+        unit="s",
+        low=0,
+        high=60,
     )
     retry_base: float = option(0.5, "first reconnect delay told to clients", unit="s", low=0)
     retry_factor: float = option(2.0, "growth of the reconnect delay", low=1)

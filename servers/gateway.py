@@ -8,14 +8,13 @@ clients ── TCP ──▶ connections ── link ──▶ worlds, sessions
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gevent import sleep
-
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
-from common.net.front import keeping, login, people, rooms  # noqa: F401 - they fill the table of ops
+from common.net.front import keeping, leaving, login, people, rooms  # noqa: F401 - they fill the table of ops
 from common.net.front.broadcast import Broadcasts
 from common.net.front.connection import Connection
 from common.net.front.front import COUNTERS, Front
@@ -39,8 +38,6 @@ DIGEST_EVERY = 5.0
 ANNOUNCED = 500
 """Connections, or watched users, in one announce item."""
 WILDCARDS = ("0.0.0.0", "::", "")
-DRAIN_WITHIN = 5.0
-"""Seconds clients told to leave may take, each a random time of it."""
 
 
 class Gateway(Service):
@@ -79,9 +76,11 @@ class Gateway(Service):
         metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
 
     def stop(self) -> None:
-        self.drain(self.process.settings.gateway.stop_timeout)
-        for connection in list(self.front.connections.values()):
-            connection.kick("restart", "the gateway stops")
+        seconds = self.process.settings.gateway.stop_timeout
+        until = time.monotonic() + seconds
+        self.drain(seconds / 2)
+        leaving.wait_for_all(self.front, until)
+        leaving.send_off(self.front)
         self.front.stop()
 
     def fenced(self) -> None:
@@ -139,21 +138,12 @@ class Gateway(Service):
         ports = {name: places.tcp_port(index) for index, name in enumerate(places.gateways)}
         return [f"{places.host}:{port}" for name, port in ports.items() if name != self.process.name]
 
-    def drain(self, seconds: float) -> None:
-        """Let nobody in, tell everybody to leave, and wait for it at most so long."""
-        process, front = self.process, self.front
-        process.state = "draining" if process.state != "stopping" else "stopping"
+    def drain(self, within: float | None = None) -> None:
+        """Let nobody in and tell everybody to leave, in so many seconds or at the set pace."""
+        if self.process.state != "stopping":
+            self.process.state = "draining"
         self.door.close()
-        body = {"reason": "drain", "after": min(DRAIN_WITHIN, seconds), "to": self._others()}
-        frame = encode("goaway", 0, {key: value for key, value in body.items() if value != []})
-        pace = process.settings.gateway.drain_per_second
-        for part in parts_of(list(front.connections.values()), max(1, pace // 10)):
-            for connection in part:
-                front.tell(connection, frame)
-            sleep(0.1)
-        until = front.now + seconds
-        while front.connections and front.now < until:
-            sleep(0.05)
+        leaving.tell_all(self.front, self._others(), within)
 
 
 def parts_of(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -311,7 +301,7 @@ def load(gateway: Gateway) -> dict[str, Any]:
 @RPC.on("drain")
 def drain(gateway: Gateway) -> int:
     """Begin to drain; give how many connections are to leave."""
-    gateway.process.tasks.spawn("drain", gateway.drain, 0.0)
+    gateway.process.tasks.spawn("drain", gateway.drain)
     return len(gateway.front.connections)
 
 

@@ -71,7 +71,7 @@ def environment_for(settings: Settings, places: Places, base: Mapping[str, str])
         "ROOST_LOG_FILE_COUNT": str(settings.log.file_count),
         "SUPERVISE_PYTHON": sys.executable,
         "SUPERVISE_WORLDS": str(len(places.worlds)),
-        "SUPERVISE_GATEWAY_STOP": str(math.ceil(settings.gateway.stop_timeout) + 2),
+        "SUPERVISE_GATEWAY_STOP": str(math.ceil(settings.gateway.stop_timeout) + 5),
         "SUPERVISE_REDIS": "redis-server" if own_redis else str(bundled.find_server()),
         "SUPERVISE_REDIS_BUNDLED": "false" if own_redis else "true",
     }

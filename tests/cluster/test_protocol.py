@@ -359,7 +359,7 @@ def test_a_gateway_that_stops_says_goaway_and_kicks_who_stays(cluster: Cluster, 
     old = cluster.kill("gateway-1", signal.SIGTERM)
     assert stays.wait_op("goaway")["after"] <= 0.5
     kick = stays.wait_op("kick")
-    assert kick["reconnect"] is True
+    assert (kick["code"], kick["reconnect"]) == ("drain", True)
     stays.wait_end()
     wait_back(cluster, old)
 

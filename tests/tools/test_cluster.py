@@ -44,7 +44,7 @@ def test_with_a_redis_of_your_own_none_is_started() -> None:
 
 
 def test_a_gateway_has_longer_to_stop_than_its_clients_have_to_leave() -> None:
-    assert environment({"ROOST_GATEWAY_STOP_TIMEOUT": "4.5"})["SUPERVISE_GATEWAY_STOP"] == "7"
+    assert environment({"ROOST_GATEWAY_STOP_TIMEOUT": "4.5"})["SUPERVISE_GATEWAY_STOP"] == "10"
 
 
 def test_every_name_supervisord_conf_expands_is_handed_over() -> None:

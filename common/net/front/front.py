@@ -83,6 +83,7 @@ class Front:
         connections: number -> logged in.
         half_open: number -> not yet, oldest first.
         entering: connections without their welcome yet -> what is to follow it.
+        goaway: what everybody is told who comes in while the gateway drains; b"" while it does not.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
@@ -108,6 +109,7 @@ class Front:
         self.connections: dict[int, Connection] = {}
         self.half_open: dict[int, Connection] = {}
         self.entering: dict[Connection, list[bytes]] = {}
+        self.goaway = b""
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
@@ -170,8 +172,9 @@ class Front:
         """Answer `hello`, and write what was said to the client meanwhile."""
         held = self.entering.pop(connection, [])
         connection.reply(number, body)
-        for frame in held:
-            connection.send(frame)
+        for frame in (*held, self.goaway):
+            if frame:
+                connection.send(frame)
 
     def tell(self, connection: Connection, frame: bytes) -> None:
         """Write what the server says of its own accord; the welcome goes first."""
