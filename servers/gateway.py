@@ -239,7 +239,7 @@ def inbox(
     for number in numbers:
         connection = gateway.front.connections.get(number)
         if connection is not None:
-            gateway.front.tell(connection, frame)
+            gateway.front.entrance.tell(connection, frame)
 
 
 @LINK.on("kept")
@@ -258,7 +258,7 @@ def receipt(
     for number in numbers:
         connection = gateway.front.connections.get(number)
         if connection is not None:
-            gateway.front.tell(connection, frame)
+            gateway.front.entrance.tell(connection, frame)
 
 
 @LINK.on("assign")

@@ -164,6 +164,6 @@ class Broadcasts:
         if one.bseq:
             self._front.mail.live_broadcast(connection, frame, one.bseq, one.prev, len(one.body))
         else:
-            self._front.tell(connection, frame)
+            self._front.entrance.tell(connection, frame)
         self._front.counters.broadcast_written += 1
         return True

@@ -21,6 +21,7 @@ from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, Un
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front.connection import BURST, Connection, Talk
+from common.net.front.entrance import Entrance
 from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
@@ -47,8 +48,6 @@ HEARTBEATS = 2.5
 STANDSTILL = 2.0
 """A clock this late means that this process did not read: nobody is called silent in that tick."""
 LARGE_ANSWERS = frozenset(("history", "join", "presence"))
-HELD_BYTES = 65_536
-"""What is kept for a client until its welcome; live messages beyond that are lost to it."""
 PAUSE_LIMIT = 1.0
 """Longest pause, in seconds, in reading from a client that sends too many packets."""
 TRIM_PARKED = 500
@@ -82,8 +81,7 @@ class Front:
         now: coarse monotonic seconds, moved on each 0.1 s.
         connections: number -> logged in.
         half_open: number -> not yet, oldest first.
-        entering: connections without their welcome yet -> what is to follow it.
-        goaway: what everybody is told who comes in while the gateway drains; b"" while it does not.
+        entrance: those whose welcome is still to come.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
@@ -108,8 +106,7 @@ class Front:
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
         self.half_open: dict[int, Connection] = {}
-        self.entering: dict[Connection, list[bytes]] = {}
-        self.goaway = b""
+        self.entrance = Entrance()
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
@@ -164,25 +161,9 @@ class Front:
     def logged_in(self, connection: Connection) -> None:
         """A login is finished: from here on the connection has a user; its welcome follows."""
         self._no_longer_half_open(connection)
-        self.entering[connection] = []
+        self.entrance.enter(connection)
         self.connections[connection.number] = connection
         self.counters.logins += 1
-
-    def welcome(self, connection: Connection, number: int, body: dict[str, Any]) -> None:
-        """Answer `hello`, and write what was said to the client meanwhile."""
-        held = self.entering.pop(connection, [])
-        connection.reply(number, body)
-        for frame in (*held, self.goaway):
-            if frame:
-                connection.send(frame)
-
-    def tell(self, connection: Connection, frame: bytes) -> None:
-        """Write what the server says of its own accord; the welcome goes first."""
-        held = self.entering.get(connection)
-        if held is None:
-            connection.send(frame)
-        elif sum(map(len, held)) + len(frame) <= HELD_BYTES:
-            held.append(frame)
 
     def _no_longer_half_open(self, connection: Connection) -> None:
         if self.half_open.pop(connection.number, None) is None:
@@ -197,7 +178,7 @@ class Front:
         """A connection has ended: take it out of everything."""
         self.log.debug("connection = closed", connection=connection.number, why=why)
         self._no_longer_half_open(connection)
-        self.entering.pop(connection, None)
+        self.entrance.gone(connection)
         self.stuck.discard(connection)
         self.ending.discard(connection)
         for room in connection.rooms:

@@ -28,8 +28,8 @@ def tell_all(front: Front, to: list[str], within: float | None = None) -> None:
             settings, and each leaves when it is told.
     """
     body = {"reason": "drain", "after": min(AFTER_SECONDS, within or 0.0)} | ({"to": to} if to else {})
-    frame = front.goaway = encode("goaway", 0, body)
-    connections = [one for one in front.connections.values() if one not in front.entering]
+    frame = front.entrance.goaway = encode("goaway", 0, body)
+    connections = [one for one in front.connections.values() if one not in front.entrance]
     pace: float = front.settings.drain_per_second
     if within is not None:
         pace = max(pace, len(connections) / max(within, STEP))

@@ -129,7 +129,7 @@ def _welcome(connection: Connection, number: int, login: Login, inbox: dict[str,
     """The mailbox was read, or cannot be now: the client hears that it is in, once."""
     if not login.ended.is_set():
         login.ended.set()
-        connection.front.welcome(connection, number, _welcome_body(connection, login.claims, inbox))
+        connection.front.entrance.welcome(connection, number, _welcome_body(connection, login.claims, inbox))
 
 
 def _refused(request: Request, error: RequestError) -> None:

@@ -99,7 +99,7 @@ class Subscribing:
         if connection.closed:
             self._end(assignment)
             return
-        if connection in front.entering:
+        if connection in front.entrance:
             self._again.append(assignment)
             return
         assignment.tries += 1

@@ -68,7 +68,7 @@ def test_the_welcome_is_the_first_a_client_hears_and_nothing_said_before_it_is_l
     assert [(op, body.get("mid")) for op, _, body in heard] == [("ok", None), ("inbox", 1), ("inbox", 2)]
     site.give("session-0", "inbox", [site.connection().number], 3, "bob", b"\x01", 5)
     assert read(client)[2]["mid"] == 3
-    assert not site.front.entering
+    assert site.connection() not in site.front.entrance
 
 
 def test_who_is_kicked_before_its_welcome_hears_why(site: Site) -> None:
