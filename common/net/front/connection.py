@@ -264,13 +264,13 @@ class Connection:
             for body in bodies:
                 self.front.handle(self, talk, body)
                 if self.outbox is not None:
-                    self._let_drain()
+                    self.let_drain()
                 if self.closed:
                     return
         talk.rest = buffer
 
-    def _let_drain(self) -> None:
-        """Do not read on while answers overfill the outbox."""
+    def let_drain(self) -> None:
+        """Wait while answers overfill the outbox: nothing more is taken from this client then."""
         while self.outbox is not None and self.outbox.size > self.front.outbox_bytes:
             sleep(PACE_SECONDS)
 

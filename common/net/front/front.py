@@ -5,7 +5,7 @@
 
 `Front` is what connections and ops share. Ops are a table (`OPS`): a handler takes
 (front, connection, number, fields) and gives the body of `ok`, or None when it has
-answered or will answer later. Handlers may block; those of rooms must not.
+answered or will answer later. Handlers in line (line.py) and `hello` may block; no others.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front.connection import BURST, Connection, Talk
 from common.net.front.entrance import Entrance
+from common.net.front.line import BLOCKING, Lines
 from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
@@ -103,6 +104,7 @@ class Front:
         self.dbservers = dbservers
         self.mail = Mail(dbservers, process.links, process.tasks, process.metrics.counters)
         self.requests = Requests(self.settings.request_timeout)
+        self.lines = Lines(self)
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
         self.half_open: dict[int, Connection] = {}
@@ -240,7 +242,7 @@ class Front:
             return
         if due > self.now:
             self._parks.add(due, connection)
-        elif connection.park():
+        elif connection not in self.lines and connection.park():
             self._parked += 1
         else:
             self._parks.add(self.now + self.settings.park_after, connection)
@@ -286,7 +288,10 @@ class Front:
             return
         if packet.op in LARGE_ANSWERS:
             connection.await_answers()
-        self.dispatch(connection, packet)
+        if packet.op in BLOCKING:
+            self.lines.wait_for_space(connection)
+        if not connection.closed:
+            self.dispatch(connection, packet)
 
     def dispatch(self, connection: Connection, packet: Packet) -> None:
         """Carry out one packet; what is wrong with it is answered, a `hello` then ends the connection."""
@@ -299,6 +304,9 @@ class Front:
                 return
             if connection.in_flight >= self.settings.requests_in_flight:
                 raise Busy("too many requests without an answer", limit=self.settings.requests_in_flight)
+            if self.lines.takes(connection, packet.op, fields):
+                self.lines.put(connection, handler, packet.id, fields)
+                return
             reply = handler(self, connection, packet.id, fields)
         except RequestError as error:
             if connection.user:

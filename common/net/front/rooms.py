@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from common.errors import Forbidden, Full, NotJoined, RequestError, Unavailable
+from common.errors import DeadlineExceeded, Forbidden, Full, NotJoined, RequestError, Unavailable
 from common.net.front.connection import Connection
 from common.net.front.front import OPS, Front
 from common.net.front.mirror import MirrorRoom
@@ -121,10 +121,14 @@ def _joined(request: Request, value: list[Any]) -> None:
 
 
 def _join_failed(request: Request, error: RequestError) -> None:
+    """Refuse; what has waited behind a world that does not answer has waited long enough."""
     keep_out(request)
-    connection = request.connection
+    connection, room = request.connection, request.subject.room
     connection.refuse(request.number, error)
-    _go_on(connection.front, connection, request.subject.room)
+    if isinstance(error, DeadlineExceeded):
+        for packet in connection.joining.pop(room.name, []):
+            connection.refuse(packet.id, error)
+    _go_on(connection.front, connection, room)
 
 
 def _go_on(front: Front, connection: Connection, room: MirrorRoom) -> None:

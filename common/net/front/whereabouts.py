@@ -12,6 +12,9 @@ from common.net.front.front import Front
 from common.net.front.mirror import MirrorRoom
 from common.net.front.requests import Item
 
+PATIENCE = 0.8
+"""Share of a request's time that is spent waiting for those asked together."""
+
 
 def map_room(front: Front, connection: Connection, name: str) -> tuple[str, str]:
     """Give (key, world) of a room as the client names it.
@@ -40,7 +43,11 @@ def by_session(front: Front, connection: Connection, uids: list[str]) -> dict[st
 
 
 def ask_all(front: Front, connection: Connection, items: dict[str, Item]) -> dict[str, Any]:
-    """Ask several processes at once; give process -> its answer, or the error there was instead."""
+    """Ask several processes at once; give process -> its answer, or the error there was instead.
+
+    A process that does not answer leaves time to answer the client with what the others said.
+    """
+    until = front.now + PATIENCE * front.settings.request_timeout
     asked: dict[str, AsyncResult] = {}
     answers: dict[str, Any] = {}
     for name, one in items.items():
@@ -49,6 +56,10 @@ def ask_all(front: Front, connection: Connection, items: dict[str, Item]) -> dic
         except (Unavailable, Busy) as error:
             answers[name] = error
     for name, result in asked.items():
+        result.wait(max(until - front.now, 0.0))
+        if not result.ready():
+            answers[name] = DeadlineExceeded(f"{name} did not answer in time")
+            continue
         try:
             answers[name] = result.get()
         except (Unavailable, Busy, DeadlineExceeded) as error:

@@ -101,6 +101,18 @@ def test_what_is_behind_a_refused_join_is_answered_not_joined(site: Site, client
     assert asked_kinds(site) == ["history"]
 
 
+def test_what_is_behind_a_join_its_world_never_answers_ends_with_it(make_site: MakeSite) -> None:
+    site = make_site(request_timeout=0.2)
+    client = site.log_in()
+    for number, op in enumerate(("join", "history", "join", "publish"), 1):
+        client.send(op, {"room": ROOM, "data": 1}, number)
+    site.asked("join")
+    answers = [read(client) for _ in range(4)]
+    assert [(number, body["code"]) for _, number, body in answers] == [(n, "timeout") for n in (1, 2, 3, 4)]
+    assert not {"join", "history", "publish"} & set(asked_kinds(site))
+    enter(site, client)
+
+
 def test_a_join_behind_a_join_takes_the_rest_along(site: Site, client: Client) -> None:
     client.send("join", {"room": ROOM}, 2)
     client.send("publish", {"room": ROOM, "data": "a"}, 3)
