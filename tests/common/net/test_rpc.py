@@ -14,6 +14,7 @@ import gevent
 import msgpack
 import pytest
 import zerorpc
+import zmq
 
 from common.errors import (
     BadField,
@@ -643,3 +644,21 @@ def test_a_process_killed_in_the_middle_of_a_call_times_out_and_its_next_life_is
     real.start()
     until(lambda: outcome(ends.call, "echo", 2, timeout=0.3) == 2)
     assert ends.call("noted") == []
+
+
+def test_a_socket_that_waits_in_vain_leaves_nothing_to_the_garbage_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rpc.Socket, "_gevent_bug_timeout", 0.01)
+    context = Context()
+    socket = context.socket(zmq.PULL)
+    socket.bind("inproc://nobody")
+    waiter = gevent.spawn(socket.recv)
+    pause(0.02)
+    gc.collect()
+    pause(0.1)
+    left = gc.collect()
+    waiter.kill()
+    socket.close()
+    context.destroy(linger=0)
+    assert left == 0
