@@ -328,7 +328,7 @@ class Connection:
             return
         if self.outbox is not None:
             words = self.outbox.half_sent() + words
-        sock, self.sock = self.sock, _Closed()
+        sock, self.sock = self.sock, _CLOSED
         self._leave(why)
         self.front.linger(sock, words)
 
@@ -336,7 +336,7 @@ class Connection:
         """End the connection at once; a second call changes nothing."""
         if self.closed:
             return
-        sock, self.sock = self.sock, _Closed()
+        sock, self.sock = self.sock, _CLOSED
         self._leave(why)
         sock.close()
 
@@ -367,3 +367,6 @@ class _Closed:
         raise OSError("closed")
 
     recv = send
+
+
+_CLOSED = _Closed()
