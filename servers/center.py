@@ -17,6 +17,7 @@ from center.app import create_app
 from center.status import Board, Row
 from common.keys import make_secrets
 from common.net import log as logs
+from common.net.census import census
 from common.net.metrics import Metrics
 from common.net.process import rss_bytes
 from common.net.pulse import Pulse
@@ -48,6 +49,7 @@ class Center:
         self._incarnation = f"{time.time_ns() // 1000:016x}-{random.token_hex(4)}"
         metrics = Metrics(places.center)
         self._pulse.expose(metrics)
+        metrics.gauge("greenlets", "greenlets alive", lambda: census()["greenlets"])
         board = Board(self._callers, places, settings.center.timeout, self.row, metrics.families)
         known = Secrets(token_keys, secrets.resume_key.encode())
         self._door = Door(self._callers, places, settings, known, log)

@@ -29,6 +29,7 @@ from common.handlers import Handlers
 from common.keys import load_secrets
 from common.net import links, rpc
 from common.net import log as logs
+from common.net.census import census as take_census
 from common.net.claim import Claim
 from common.net.links import Links
 from common.net.metrics import Metrics
@@ -316,6 +317,12 @@ def status(process: Process) -> dict[str, Any]:
 def metrics(process: Process) -> list[Any]:
     """Give all metrics as plain lists."""
     return process.metrics.families()
+
+
+@KERNEL.on("census")
+def census(process: Process) -> dict[str, Any]:
+    """Count the objects this process holds (common/net/census.py); the loop stands still meanwhile."""
+    return take_census()
 
 
 def rss_bytes() -> int:

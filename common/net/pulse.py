@@ -111,6 +111,8 @@ class Pulse:
             area="loop",
             label="quantile",
         )
+        loop = gevent.get_hub().loop
+        metrics.gauge("watchers", "active watchers: sockets and timers", lambda: loop.activecnt, area="loop")
         metrics.gauge("pauses", "garbage collections since start", lambda: pauses.count, area="gc")
         metrics.gauge("pause_ms_sum", "time in garbage collections", lambda: pauses.total_ms, area="gc")
         metrics.gauge("pause_ms_max", "longest garbage collection", lambda: pauses.max_ms, area="gc")

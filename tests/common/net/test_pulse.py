@@ -112,6 +112,7 @@ def test_all_is_among_the_metrics(pulse: Pulse):
     pulse.expose(metrics)
     page = render({"gateway-0": metrics.families()}).decode()
     names = {family.name for family in text_string_to_metric_families(page)}
+    assert "roost_loop_watchers" in names
     assert {"roost_loop_lag_ms", "roost_gc_pauses", "roost_gc_pause_ms_sum", "roost_gc_pause_ms_max"} <= names
     assert 'quantile="p99.9"' in page
 
