@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench proof torture docs lock clean .venv
+.PHONY: help run test check bench proof torture soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -21,7 +21,7 @@ check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict, tests (with
 	$(PY) -m mypy $(CODE)
 	$(PY) -m tools.tests
 
-bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links, kept messages, pushes, broadcasts
+bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
 	@$(PY) -m loadtest.bench $(ARGS)
 
 proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
@@ -29,8 +29,13 @@ proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, orde
 
 torture: .venv/.dev  ## kept messages while everything is killed; longer: make torture MINUTES=30 SEED=2; report in build/torture
 	@PYTHONPATH=.:clients/python/src $(PY) -m loadtest.torture $(MINUTES) $(SEED)
-MINUTES := 1
+torture: MINUTES := 1
 SEED := 1
+
+soak: .venv/.dev  ## does anything grow? MINUTES=60 at RATE=200 reconnects/s; report in build/soak/
+	@$(PY) -m loadtest.soak --minutes $(MINUTES) --rate $(RATE) $(ARGS)
+soak: MINUTES := 60
+RATE := 200
 
 docs: .venv/.dev  ## make docs/configuration.md from the declarations
 	@$(PY) -m tools.document
