@@ -49,14 +49,17 @@ class Dbservers:
         """
         failure: Unavailable | DeadlineExceeded | None = None
         begin = self._current
-        for step in range(len(self._names)):
-            index = (begin + step) % len(self._names)
-            try:
-                result = self._callers.call(self._names[index], method, *args, timeout=timeout)
-            except (Unavailable, DeadlineExceeded) as error:
-                if not isinstance(failure, DeadlineExceeded):
-                    failure = error
-                continue
-            self._current = index
-            return result
-        raise failure or Unavailable("no dbserver is configured")
+        try:
+            for step in range(len(self._names)):
+                index = (begin + step) % len(self._names)
+                try:
+                    result = self._callers.call(self._names[index], method, *args, timeout=timeout)
+                except (Unavailable, DeadlineExceeded) as error:
+                    if not isinstance(failure, DeadlineExceeded):
+                        failure = error
+                    continue
+                self._current = index
+                return result
+            raise failure or Unavailable("no dbserver is configured")
+        finally:
+            failure = None  # its traceback names this frame: a cycle that would keep the arguments

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -68,3 +71,28 @@ def test_when_one_ran_out_of_time_it_is_not_known_whether_it_was_done():
     callers = FakeCallers(dbserver_0=away, dbserver_1=DeadlineExceeded("slow"), dbserver_2=away)
     with pytest.raises(DeadlineExceeded):
         dbservers(callers).call("x")
+
+
+class Silent:
+    """Answers nobody; raises a new error each time, as real callers do."""
+
+    def call(self, peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
+        raise DeadlineExceeded(f"{peer} did not answer")
+
+
+class Held:
+    """An argument whose end can be seen."""
+
+
+def test_a_failed_call_keeps_nothing_of_its_arguments_until_the_next_collection():
+    servers = Dbservers(Silent(), Places(Settings(cluster=Cluster(dbservers=3))))
+    argument = Held()
+    ended = weakref.ref(argument)
+    gc.disable()
+    try:
+        with contextlib.suppress(DeadlineExceeded):
+            servers.call("mail_send", argument)
+        del argument
+        assert ended() is None
+    finally:
+        gc.enable()
