@@ -30,7 +30,7 @@ from loadtest.bench.commands import Commanded  # noqa: E402
 from loadtest.bench.machine import facts  # noqa: E402
 from loadtest.soak.application import Application  # noqa: E402
 from loadtest.soak.page import page  # noqa: E402
-from loadtest.soak.report import failures, shown, verdicts  # noqa: E402
+from loadtest.soak.report import MIB, failures, shown, verdicts  # noqa: E402
 from loadtest.soak.sampling import NoAnswer, Sample, Sampler  # noqa: E402
 from tests.cluster.cluster import Cluster  # noqa: E402
 
@@ -160,12 +160,7 @@ class Soak:
         self._kinds[slot] = dict(sampler.kinds)
         for process, types in sampler.types.items():
             self._types.setdefault(process, {"warm": types})["warm" if at < self._warm else "end"] = types
-        rss = " ".join(f"{name} {shown('rss', values['rss'])}" for name, values in sorted(sample.items()))
-        redis = sample["redis-0"]
-        self._say(
-            f"{at / 60:6.1f} min  {self._rates[-1]:6.1f}/s  {rss}  "
-            f"redis {shown('memory', redis['memory'])} {redis['keys']:,.0f} keys"
-        )
+        self._say(f"{at / 60:6.1f} min  {self._rates[-1]:6.1f}/s  {_in_short(sample)}")
 
     def _report(self, machine: dict[str, Any], began: str, stopped: str) -> dict[str, Any]:
         crowd = self._crowd
@@ -202,6 +197,16 @@ class Soak:
         (self._out / "report.json").write_text(json.dumps(report, indent=1))
         (self._out / "report.md").write_text(page(report))
         return report
+
+
+def _in_short(sample: Sample) -> str:
+    """Give memory of all processes by group, and what Redis holds."""
+    groups: dict[str, list[str]] = {}
+    for name, values in sorted(sample.items()):
+        groups.setdefault(name.partition("-")[0], []).append(f"{values['rss'] / MIB:.1f}")
+    rss = "  ".join(f"{group} {' '.join(held)}" for group, held in groups.items())
+    redis = sample["redis-0"]
+    return f"{redis['keys']:,.0f} keys in {shown('memory', redis['memory'])}; rss in MiB: {rss}"
 
 
 def main(words: list[str]) -> int:
