@@ -365,7 +365,8 @@ class Crowd:
                 continue
             late = [number for number, (_, sent_at) in line.pending.items() if sent_at < limit]
             for number in late:
-                op, _ = line.pending.pop(number)
+                op, _ = line.pending[number]
+                line.pending[number] = (op, float("inf"))  # counted; the answer may still come
                 if not line.leaving:
                     self.errors[f"{op}: no answer"] += 1
         return {
