@@ -647,6 +647,24 @@ def test_a_kick_to_come_back_makes_it_come_back(peer: Peer, make: Callable[..., 
 # --- moving ----------------------------------------------------------------------------------
 
 
+def test_a_room_left_without_a_connection_is_not_joined_again(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    client = make(retry=RetryPlan(0.05, 1.0, 0.05))
+    conversation = connect(client, peer, retry=None)
+    join(client, conversation)
+    conversation.close()
+    until(client, StateChanged, state="recovering")
+    client.leave(ROOM)
+    new = peer.accept()
+    new.welcome()
+    until(client, StateChanged, state="live")
+    asking = Background(client.ping)
+    new.answer("ping", {})
+    asking.result()
+    assert client.rooms == []
+
+
 def test_goaway_makes_the_new_connection_first(peer: Peer, make: Callable[..., Client]) -> None:
     with Peer() as other:
         client = make()
@@ -741,6 +759,50 @@ def test_a_server_that_does_not_answer_is_left(peer: Peer, make: Callable[..., C
     until(client, StateChanged, state="live")
 
 
+def test_a_server_that_pushes_but_does_not_answer_is_left(peer: Peer, make: Callable[..., Client]) -> None:
+    client = make(timings=Timings(answer=0.2))
+    conversation = connect(client, peer)
+    join(client, conversation)
+    asking = Background(lambda: client.history(ROOM))
+    with pytest.raises(OSError):  # the client has closed
+        for offset in range(1, 1000):
+            conversation.message(offset)
+            time.sleep(0.02)
+    with pytest.raises(ConnectionLost):
+        asking.result()
+
+
+def test_a_server_that_dies_in_the_middle_of_a_packet_costs_nothing_that_was_whole(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    client = make()
+    conversation = connect(client, peer)
+    join(client, conversation)
+    conversation.sock.sendall(frame("message", 0, message(1)) + frame("message", 0, message(2))[:-3])
+    conversation.close()
+    new = peer.accept()
+    new.welcome()
+    assert new.answer("join", history(2, 2))["since"] == {"epoch": 1, "offset": 1}
+    assert offsets(until(client, Message, offset=2)) == [1, 2]
+
+
+def test_a_defect_of_the_client_ends_it_and_whoever_waits(
+    peer: Peer, make: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make()
+    conversation = connect(client, peer)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(client._session, "receive", broken)
+    asking = Background(lambda: client.history(ROOM))
+    conversation.answer("history", history(0))
+    with pytest.raises(ConnectionLost):
+        asking.result()
+    assert client.state == "closed" and conversation.ended()
+
+
 def test_a_server_that_does_not_read_holds_up_nobody_for_ever(
     peer: Peer, make: Callable[..., Client]
 ) -> None:
@@ -799,6 +861,66 @@ def test_close_while_coming_back_ends_the_client(peer: Peer, make: Callable[...,
     until(client, StateChanged, state="recovering")
     client.close()
     assert states(list(client.events(timeout=PATIENCE))) == ["closed"]
+
+
+def test_close_while_logging_in_again_ends_that_login(peer: Peer, make: Callable[..., Client]) -> None:
+    client = make()
+    connect(client, peer).close()
+    login = peer.accept()
+    login.expect("hello")
+    begun = time.monotonic()
+    client.close()
+    assert login.ended(), "an answer would make it the newest login of its device"
+    assert time.monotonic() - begun < PATIENCE / 2
+    assert peer.nobody_else_came()
+
+
+def test_a_client_that_was_closed_before_its_socket_stood_says_no_hello(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    client = make()
+    client._dialer.stop()
+    with pytest.raises(ClientClosed):
+        client._dialer.dial_all(time.monotonic() + PATIENCE)
+    assert peer.accept().ended()
+
+
+def test_close_during_connect_ends_it_and_the_state_stays_closed(
+    peer: Peer, make: Callable[..., Client]
+) -> None:
+    client = make()
+    connecting = Background(client.connect)
+    peer.accept().expect("hello")
+    client.close()
+    with pytest.raises(ClientClosed):
+        connecting.result()
+    assert client.state == "closed"
+    assert states(list(client.events(timeout=0))) == ["connecting", "closed"]
+
+
+def test_after_close_nothing_is_heard_any_more(peer: Peer, make: Callable[..., Client]) -> None:
+    client = make()
+    conversation = connect(client, peer)
+    join(client, conversation)
+    conversation.message(1)
+    until(client, Message)
+    closing = Background(client.close)
+    conversation.expect("bye")
+    conversation.message(2)
+    conversation.close()
+    closing.result()
+    for _ in range(2):
+        assert [event for event in client.events(timeout=0) if isinstance(event, Message)] == []
+
+
+def test_close_ends_what_is_being_published_surely(peer: Peer, make: Callable[..., Client]) -> None:
+    client = make()
+    conversation = connect(client, peer, retry={"base": 60, "factor": 1, "max": 60})
+    publishing = Background(lambda: client.publish_surely(ROOM, 1, timeout=600))
+    conversation.refuse("publish", "busy", retry=True, after=60_000)
+    client.close(linger=0)
+    with pytest.raises(ClientClosed):
+        publishing.result()
 
 
 def test_the_context_manager_connects_and_closes(peer: Peer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from scripted_peer import WELCOME
 
@@ -71,16 +73,45 @@ def test_a_packet_too_large_leaves_nothing_behind() -> None:
     assert not connection.pending and not connection.outgoing
 
 
-def test_quiet_makes_a_ping_and_sending_puts_it_off() -> None:
+def test_quiet_makes_a_ping_and_asking_puts_it_off() -> None:
     connection = live()
     connection.heartbeat(23.9)
     assert sent(connection) == []
-    connection.post("input", {}, 20.0)
+    connection.request("history", {}, 20.0)
     connection.outgoing.clear()
     connection.heartbeat(24.1)
     assert sent(connection) == []
     connection.heartbeat(44.0)
     assert [op for op, _number, _body in sent(connection)] == ["ping"]
+
+
+def test_one_that_only_posts_pings_too_or_it_would_never_hear_of_a_dead_server() -> None:
+    connection = live()
+    for tenth in range(1, 241):
+        connection.post("input", {"n": tenth}, tenth / 10)
+    connection.outgoing.clear()
+    connection.heartbeat(24.0)
+    assert [op for op, _number, _body in sent(connection)] == ["ping"]
+    assert connection.dead(39.0)
+
+
+MALFORMED_WELCOMES: dict[str, dict[str, Any]] = {
+    "a ping that is no number": {"ping": "soon"},
+    "a ping that is null": {"ping": None},
+    "a retry that is no map": {"retry": [1, 2]},
+    "a base that is no number": {"retry": {"base": "fast"}},
+    "an inbox that is no map": {"inbox": 7},
+    "a seq that is no number": {"inbox": {"seq": "1", "bseq": 0}},
+    "a resume that is no string": {"resume": 5},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED_WELCOMES)
+def test_a_malformed_welcome_is_a_protocol_error(case: str) -> None:
+    connection = Connection(0.0, Timings())
+    connection.request("hello", {}, 0.0)
+    with pytest.raises(ProtocolError, match="welcome"):
+        open_connection(connection, [("ok", 1, {"ping": 30, **MALFORMED_WELCOMES[case]})])
 
 
 def test_a_connection_without_a_welcome_is_dead_after_ten_seconds() -> None:

@@ -17,6 +17,7 @@ def test_the_delay_is_a_random_share() -> None:
 
 def test_a_huge_attempt_stays_at_the_longest() -> None:
     assert RetryPlan().delay(10**6, lambda: 1.0) == 20.0
+    assert RetryPlan(0.5, 1e300, 20.0).delay(2, lambda: 1.0) == 20.0, "too large for a float"
 
 
 def test_the_welcome_gives_the_plan_and_what_it_leaves_out_stays() -> None:

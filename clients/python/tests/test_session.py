@@ -305,7 +305,7 @@ def test_a_rejoin_to_an_absent_world_is_repeated_as_often_as_it_takes(harness: H
         number, _body = harness.asked("join")
         harness.get(("error", number, {"code": "unavailable", "retry": True}))
         harness.step(20.0)
-        harness.connection._last_sent = harness.now
+        harness.connection._last_asked = harness.now
     assert harness.asked("join")
 
 
@@ -326,6 +326,24 @@ def test_a_room_left_is_not_joined_again_and_not_heard(harness: Harness) -> None
     harness.lose()
     harness.connect()
     assert harness.sent() == []
+
+
+def test_a_join_answered_only_when_the_room_was_left_again_leaves_no_membership(harness: Harness) -> None:
+    joining = harness.session.join(ROOM, None, False, 0.0, lambda: None)
+    leaving = harness.session.leave(ROOM, 0.0, lambda: None)
+    harness.get(("ok", joining.number, history(3)), ("ok", leaving.number, {}))
+    assert not harness.session.streams
+    harness.lose()
+    harness.connect()
+    assert harness.sent() == []
+
+
+def test_a_join_sent_after_a_leave_stands(harness: Harness) -> None:
+    harness.join()
+    leaving = harness.session.leave(ROOM, 0.0, lambda: None)
+    joining = harness.session.join(ROOM, None, False, 0.0, lambda: None)
+    harness.get(("ok", leaving.number, {}), ("ok", joining.number, history(3)))
+    assert list(harness.session.streams) == [ROOM]
 
 
 def test_a_request_without_a_connection_fails_at_once(harness: Harness) -> None:

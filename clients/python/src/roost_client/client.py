@@ -26,7 +26,7 @@ from typing import Any
 from .connection import Connection, Request
 from .delivery import Callback, Delivery
 from .dialing import Dialer, Ticket, Token
-from .errors import ConnectionLost, NotJoined, RequestError, Timeout
+from .errors import ConnectionLost, NotJoined, RequestError, Timeout, pause_of
 from .events import Epoch, Event, HistoryReply, Inbox, InboxReply, JoinReply, Position, messages
 from .retry import RetryPlan, Timings
 from .session import Session
@@ -214,10 +214,13 @@ class Client:
         return reply
 
     def leave(self, room: str, timeout: float = 10.0) -> None:
-        """Leave a room; nothing of it comes any more."""
-        self._shell.request(
-            lambda session, _connection, now, wake: session.leave(room, now, wake), timeout, "leave"
-        )
+        """Leave a room; nothing of it comes any more. Without a connection it is not joined again."""
+        try:
+            self._shell.request(
+                lambda session, _connection, now, wake: session.leave(room, now, wake), timeout, "leave"
+            )
+        except ConnectionLost:
+            self._shell.forget(room)
 
     def publish(self, room: str, data: Any, key: str | None = None, timeout: float = 10.0) -> Position:
         """Publish into a room; give the place it got. The same `key` again: the same message."""
@@ -246,12 +249,10 @@ class Client:
                 rejoining = isinstance(error, NotJoined) and room in self._session.streams
                 if not error.retry and not rejoining:
                     raise
-                pause = self._session.plan.delay(attempt, random.random)
-                if isinstance(error, RequestError):
-                    pause = max(pause, error.facts.get("after", 0) / 1000)
+                pause = max(pause_of(error), self._session.plan.delay(attempt, random.random))
                 if time.monotonic() + pause >= deadline:
                     raise
-            time.sleep(pause)
+            self._dialer.pause(pause)
             attempt += 1
 
     def history(

@@ -78,19 +78,23 @@ class Connection:
         self._timings = timings
         self._decoder = Decoder()
         self._number = 0
-        self._last_sent = now
+        self._last_asked = now
         self._last_answer = now
         self._quiet = float("inf")
 
     def welcomed(self, welcome: dict[str, Any]) -> None:
-        """The server has answered `hello`; from here on it has to hear the client."""
+        """The server has answered `hello`; from here on it has to hear the client.
+
+        Raises:
+            ProtocolError: a field the client goes by is not what the protocol says.
+        """
+        _check(welcome)
         self.welcome = welcome
         self._quiet = float(welcome.get("ping", 30)) * self._timings.ping_share
 
     def post(self, op: str, body: dict[str, Any], now: float) -> None:
-        """Send what gets no reply."""
+        """Send what gets no reply; it puts off no `ping`, whose answer tells that the server is there."""
         self.outgoing += encode(op, 0, body)
-        self._last_sent = now
 
     def request(
         self,
@@ -112,7 +116,7 @@ class Connection:
         request.then = then
         request.wake = wake
         self.pending[number] = request
-        self._last_sent = now
+        self._last_asked = now
         return request
 
     def receive_data(self, data: bytes, now: float) -> list[Packet]:
@@ -136,7 +140,7 @@ class Connection:
         return self._finish(request, body, None)
 
     def heartbeat(self, now: float) -> None:
-        """Send `ping` if the server is to hear something."""
+        """Send `ping` if nothing was asked for long: each side is to hear the other."""
         if now >= self._ping_at():
             self.request("ping", {}, now, internal=True)
 
@@ -179,7 +183,7 @@ class Connection:
                 request.wake()
 
     def _ping_at(self) -> float:
-        return self._last_sent + self._quiet
+        return self._last_asked + self._quiet
 
     def _dead_at(self) -> float:
         if not self.pending:
@@ -205,6 +209,7 @@ def open_connection(connection: Connection, packets: list[Packet]) -> list[Packe
 
     Raises:
         RequestError: the server refused.
+        ProtocolError: this is no welcome.
     """
     for place, (op, number, body) in enumerate(packets):
         if op == "kick":
@@ -217,3 +222,15 @@ def open_connection(connection: Connection, packets: list[Packet]) -> list[Packe
         connection.welcomed(body)
         return packets[place + 1 :]
     return None
+
+
+def _check(welcome: dict[str, Any]) -> None:
+    retry, inbox, resume = (welcome.get(name) for name in ("retry", "inbox", "resume"))
+    if not isinstance(retry or {}, dict) or not isinstance(inbox or {}, dict):
+        raise ProtocolError("welcome: retry and inbox are maps")
+    if not isinstance(resume, str | None):
+        raise ProtocolError("welcome: resume is a string")
+    numbers = {"ping": welcome.get("ping", 0), **(retry or {}), **(inbox or {})}
+    for name in ("ping", "base", "factor", "max", "seq", "bseq"):
+        if not isinstance(numbers.get(name, 0), int | float):
+            raise ProtocolError(f"welcome: {name} is a number")

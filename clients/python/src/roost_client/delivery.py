@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +37,9 @@ class Delivery:
         self._lock = lock
         self._on_state = on_state
         self._callbacks: dict[str, list[Callback]] = {}
-        self._waiting: list[Event] = []
+        self._waiting: deque[Event] = deque()
         self._running = False
+        self._ended = False
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._dropped = 0
 
@@ -47,8 +49,8 @@ class Delivery:
 
     @property
     def full(self) -> bool:
-        """The application is too slow."""
-        return self._queue.qsize() >= self._limit
+        """The application is too slow, or was so when something had to be left out."""
+        return self._dropped > 0 or self._queue.qsize() >= self._limit
 
     @property
     def half_empty(self) -> bool:
@@ -56,7 +58,9 @@ class Delivery:
         return self._queue.qsize() <= self._limit // 2
 
     def put(self, events: list[Event]) -> None:
-        """Take events, in order; does not switch greenlets."""
+        """Take events, in order; does not switch greenlets. After the end nothing is taken."""
+        if self._ended:
+            return
         for event in events:
             if self._callbacks:
                 self._waiting.append(event)
@@ -76,6 +80,7 @@ class Delivery:
 
     def end(self) -> None:
         """Nothing follows what is in the queue."""
+        self._ended = True
         self._queue.put(None)
 
     def get(self, timeout: float | None) -> Event | None:
@@ -96,14 +101,19 @@ class Delivery:
             if self._running:
                 return
             self._running = True
-        while True:
-            with self._lock:
-                batch, self._waiting = self._waiting, []
-                if not batch:
-                    self._running = False
-                    return
-            for event in batch:
+        try:
+            while (event := self._next()) is not None:
                 self._call(event)
+        except BaseException:  # Ctrl-C, a killed greenlet: whoever comes next goes on
+            self._running = False
+            raise
+
+    def _next(self) -> Event | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._running = False
+            return None
 
     def _call(self, event: Event) -> None:
         if self._on_state is not None and isinstance(event, StateChanged):

@@ -1,16 +1,26 @@
-"""How a connection is made: address, socket, hello, welcome."""
+"""How a connection is made: address, socket, hello, welcome; and when the next attempt is due."""
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from .codec import Packet
 from .connection import Connection, open_connection
-from .errors import ClientClosed, ConnectionLost, RequestError, RoostError, Timeout, Unauthorized
+from .errors import (
+    ClientClosed,
+    ConnectionLost,
+    RequestError,
+    RoostError,
+    Timeout,
+    Unauthorized,
+    pause_of,
+)
+from .link import Link
 from .retry import Timings
 from .session import Session, kicked
 from .wire import Address, Wire, address_text, parse_address
@@ -19,31 +29,6 @@ log = logging.getLogger("roost_client")
 
 Token = str | Callable[[], str]
 Ticket = Callable[[str], str | None]
-
-
-class Link:
-    """A connection with its socket; `reader` is the id of the thread that reads it."""
-
-    def __init__(self, wire: Wire, connection: Connection) -> None:
-        self.wire = wire
-        self.connection = connection
-        self.reader = 0
-        self.closed = False
-
-    def flush(self) -> None:
-        """Send what the socket takes now; a broken one is left for the reader to find."""
-        outgoing = self.connection.outgoing
-        if not outgoing or self.closed:
-            return
-        try:
-            while outgoing:
-                sent = self.wire.send(outgoing)
-                if not sent:
-                    return
-                del outgoing[:sent]
-        except OSError:
-            outgoing.clear()
-            self.wire.shut()
 
 
 class Dialer:
@@ -70,6 +55,16 @@ class Dialer:
         self._token = token
         self._session = session
         self._timings = timings
+        self._attempt = 0
+        self._wire: Wire | None = None
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Log in nowhere any more; what is under way ends at once. Any thread may call."""
+        self._stopped.set()
+        wire = self._wire
+        if wire is not None:
+            wire.shut()
 
     def prefer(self, texts: list[str]) -> None:
         """Try these addresses before the configured ones; what is no address is left out."""
@@ -116,6 +111,44 @@ class Dialer:
                 failure = error
         raise failure
 
+    def dial_on(self, failed: Callable[[int, Exception], object]) -> tuple[Link, list[Packet]]:
+        """Dial by the retry plan until a connection stands.
+
+        Args:
+            failed: told how many attempts have failed in a row, and what the last one ended with.
+
+        Raises:
+            RequestError, ClientClosed: refused for good, or the client has ended.
+        """
+        while not self._stopped.is_set():
+            try:
+                return self.dial(time.monotonic() + self._timings.welcome)
+            except ClientClosed:
+                raise
+            except (OSError, RoostError) as error:
+                if isinstance(error, RequestError) and not error.retry:
+                    raise
+                failure: Exception = error
+            log.info("could not connect, attempt=%d: %s", self._attempt, failure)
+            delay = self._delay()
+            failed(self._attempt, failure)
+            self.pause(max(pause_of(failure), delay))
+        raise ClientClosed("closed", "")
+
+    def wait_after(self, link: Link) -> None:
+        """Wait before dialing again; the plan begins anew after a connection that lived for long."""
+        if time.monotonic() - link.connection.opened_at >= self._timings.stable:
+            self._attempt = 0
+        self.pause(self._delay())
+
+    def pause(self, seconds: float) -> None:
+        """Wait; `stop` ends it."""
+        self._stopped.wait(seconds)
+
+    def _delay(self) -> float:
+        self._attempt += 1
+        return self._session.plan.delay(self._attempt - 1, random.random)
+
     def dial(self, deadline: float) -> tuple[Link, list[Packet]]:
         """Log in at the next address: by `resume`, or by token where that is refused.
 
@@ -124,7 +157,8 @@ class Dialer:
 
         Raises:
             OSError, ConnectionLost: no connection, or no welcome in time.
-            RequestError: refused. ClientClosed: kicked, not to come back.
+            RequestError: refused.
+            ClientClosed: kicked, not to come back; or the client has ended.
         """
         address = self._addresses[self._next % len(self._addresses)]
         self._next += 1
@@ -138,6 +172,9 @@ class Dialer:
     def _log_in(self, address: Address, deadline: float, token: str | None) -> tuple[Link, list[Packet]]:
         wire = Wire(address, self._left(deadline))
         try:
+            self._wire = wire
+            if self._stopped.is_set():  # a `hello` now would replace whoever has the device by now
+                raise ClientClosed("closed", "")
             connection = Connection(time.monotonic(), self._timings)
             link = Link(wire, connection)
             connection.request("hello", self._hello(address, token), time.monotonic())
@@ -146,6 +183,8 @@ class Dialer:
         except BaseException:
             wire.close()
             raise
+        finally:
+            self._wire = None
         return link, rest
 
     def _hello(self, address: Address, token: str | None) -> dict[str, Any]:

@@ -181,6 +181,12 @@ class ClientClosed(RoostError):
         self.reason = reason
 
 
+def pause_of(error: Exception) -> float:
+    """Give the seconds the server wants to be left alone before the request is repeated."""
+    after: float = error.facts.get("after", 0) if isinstance(error, RequestError) else 0
+    return after / 1000
+
+
 BY_CODE: dict[str, type[RequestError]] = {
     kind.default_code: kind
     for kind in (

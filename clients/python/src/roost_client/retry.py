@@ -28,7 +28,11 @@ class RetryPlan:
 
     def delay(self, attempt: int, random: Callable[[], float]) -> float:
         """Give the seconds to wait before attempt number `attempt`; `random()` is in 0 … 1."""
-        return random() * min(self.longest, self.base * self.factor ** min(attempt, 64))
+        try:
+            grown = self.base * self.factor ** min(attempt, 64)
+        except OverflowError:
+            grown = self.longest
+        return random() * min(self.longest, grown)
 
 
 @dataclass(frozen=True)

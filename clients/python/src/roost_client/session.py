@@ -19,7 +19,7 @@ from typing import Any
 
 from .codec import Packet
 from .connection import REPLIES, Connection, Request
-from .errors import ConnectionLost, ProtocolError, RequestError, RoostError
+from .errors import ConnectionLost, ProtocolError, RequestError, RoostError, pause_of
 from .events import (
     Event,
     Inbox,
@@ -174,9 +174,13 @@ class Session:
 
     def leave(self, room: str, now: float, wake: Callable[[], object]) -> Request:
         """Leave a room; nothing of it is heard from here on, whatever the answer."""
-        request = self._live().request("leave", {"room": room}, now, None, wake)
-        self.streams.pop(room, None)
+        request = self._live().request("leave", {"room": room}, now, partial(self._gone, room), wake)
+        self.forget(room)
         return request
+
+    def forget(self, room: str) -> None:
+        """Do not join this room again."""
+        self.streams.pop(room, None)
 
     def watch(self, users: list[str], off: bool, now: float, wake: Callable[[], object]) -> Request:
         """Watch users (or stop); kept up over connections."""
@@ -220,6 +224,13 @@ class Session:
         )
         self._busy[room] = None
         self._tend(room)
+        return []
+
+    def _gone(self, room: str, connection: Connection, request: Request) -> list[Event]:
+        """The server has done the leave, and so any join sent before it and answered meanwhile."""
+        stream = self.streams.get(room)
+        if request.error is None and stream is not None and stream.source is connection:
+            self.forget(room)
         return []
 
     def _refreshed(self, _connection: Connection, request: Request) -> list[Event]:
@@ -368,7 +379,8 @@ class Session:
     def _refused(self, stream: RoomStream, op: str, error: RoostError) -> list[Event]:
         stream.tries += 1
         if error.retry and (op == "join" or stream.tries < TRIES_MOST):
-            stream.retry_at = self._now + self._pause(stream.tries, error)
+            delay = self.plan.delay(stream.tries - 1, self._random)
+            stream.retry_at = self._now + max(pause_of(error), delay)
             return []
         stream.forget_tries()
         events = stream.give_up()
@@ -377,10 +389,6 @@ class Session:
             reason = error.code if isinstance(error, RequestError) else str(error)
             events.append(Unsubscribed(stream.room, reason))
         return events
-
-    def _pause(self, tries: int, error: RoostError) -> float:
-        after = error.facts.get("after", 0) / 1000 if isinstance(error, RequestError) else 0.0
-        return max(after, self.plan.delay(tries - 1, self._random))
 
 
 _OWN: dict[str, Callable[[Session, Connection, dict[str, Any]], None]] = {

@@ -14,7 +14,6 @@ Under gevent (monkey-patched) threads are greenlets; nothing else differs.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -23,16 +22,15 @@ from typing import Any
 from .codec import Packet
 from .connection import Connection, Request
 from .delivery import Delivery
-from .dialing import Dialer, Link
+from .dialing import Dialer
 from .errors import ClientClosed, ConnectionLost, ProtocolError, RequestError, RoostError, Timeout
 from .events import StateChanged
+from .link import Link
 from .retry import Timings
 from .session import Session, kicked
 
 log = logging.getLogger("roost_client")
 
-OUTGOING_MOST = 256 * 1024  # bytes waiting for the socket; above, requests wait too
-FULL_SOCKET_NAP = 0.02  # seconds after which the reader tries a full socket again
 OFFLINE_AFTER = 3  # failed attempts in a row until `recovering` becomes `offline`
 READS_IN_A_ROW = 16  # then other greenlets get their turn
 
@@ -60,11 +58,9 @@ class Shell:
         self._space = threading.Condition(lock)
         self._link: Link | None = None
         self._owner: object = None
-        self._stopped = threading.Event()
         self._ended: ClientClosed | None = None
         self._linger_until = 0.0
         self._step_at = 0.0
-        self._attempt = 0
 
     # --- what the client calls ----------------------------------------------------------
 
@@ -85,11 +81,13 @@ class Shell:
         self._delivery.run_callbacks()
         try:
             link, rest = self._dialer.dial_all(deadline)
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._owner = None
                 self._change("offline")
             self._delivery.run_callbacks()
+            if self._ended is not None:
+                raise self._ended from error
             raise
         self._attach(link, rest)
         self._start(owner, link)
@@ -143,16 +141,15 @@ class Shell:
                     raise Timeout("not connected")
                 self._space.wait(left)
 
+    def forget(self, room: str) -> None:
+        """Do not join this room again."""
+        with self._lock:
+            self._session.forget(room)
+
     def caught_up(self) -> None:
         """The application has read what was waiting: fetch what was left out."""
         with self._lock:
-            self._delivery.caught_up()
-            if self._link is None:
-                self._session.paused = False
-                return
-            self._session.resume_reading(time.monotonic())
-            self._take()
-            self._flush(self._link)
+            self._catch_up()
 
     def close(self, linger: float) -> None:
         """Say bye and end; wait up to `linger` seconds for the server to close."""
@@ -172,29 +169,19 @@ class Shell:
 
     def _establish(self) -> tuple[Link, list[Packet]] | None:
         """Dial until a connection stands; None when the client has ended."""
-        failure: Exception
-        while not self._stopped.is_set():
-            try:
-                return self._dialer.dial(time.monotonic() + self._timings.welcome)
-            except ClientClosed as error:
-                self._end(error.code, error.reason)
-                return None
-            except (OSError, RoostError) as error:
-                failure = error
-            if isinstance(failure, RequestError) and not failure.retry:
-                self._end(failure.code, failure.message)
-                return None
-            log.info("could not connect, attempt=%d: %s", self._attempt, failure)
-            delay = self._session.plan.delay(self._attempt, random.random)
-            if isinstance(failure, RequestError):
-                delay = max(delay, failure.facts.get("after", 0) / 1000)
-            self._attempt += 1
-            with self._lock:
-                if self._attempt >= OFFLINE_AFTER and self._link is None:
-                    self._change("offline", str(failure))
-            self._delivery.run_callbacks()
-            self._stopped.wait(delay)
+        try:
+            return self._dialer.dial_on(self._dial_failed)
+        except ClientClosed as error:
+            self._end(error.code, error.reason)
+        except RequestError as error:
+            self._end(error.code, error.message)
         return None
+
+    def _dial_failed(self, times: int, failure: Exception) -> None:
+        with self._lock:
+            if times >= OFFLINE_AFTER and self._link is None:
+                self._change("offline", str(failure))
+        self._delivery.run_callbacks()
 
     def _attach(self, link: Link, rest: list[Packet]) -> None:
         """Make this the link in use."""
@@ -227,6 +214,8 @@ class Shell:
         except Exception:
             log.exception("the reader failed")
             self._end("internal", "the reader failed")
+            if self._link is not None:
+                self._lost(self._link, "the reader failed")
 
     def _keep(self, owner: object, link: Link | None) -> None:
         """Read, come back, read again; until the client ends or another reader took over."""
@@ -246,10 +235,7 @@ class Shell:
             self._lost(link, reason)
             if self._owner is not owner:
                 return
-            if time.monotonic() - link.connection.opened_at >= self._timings.stable:
-                self._attempt = 0
-            self._stopped.wait(self._session.plan.delay(self._attempt, random.random))
-            self._attempt += 1
+            self._dialer.wait_after(link)
             link = None
 
     def _read(self, link: Link) -> str:
@@ -258,14 +244,15 @@ class Shell:
         with self._lock:
             reason, nap = self._finished(link), self._nap(link, time.monotonic())
         while not reason:
-            data = link.wire.receive(nap)
+            data, all_read = link.receive(nap)
             with self._lock:
                 now = time.monotonic()
                 if data == b"":
                     return "closed by the server"
-                if data is None and link.connection.dead(now):
+                self._session.receive(link.connection, link.connection.receive_data(data or b"", now), now)
+                if all_read and link.connection.dead(now):
                     return "no answer"
-                self._take_in(link, data or b"", now)
+                self._tend(link, now)
                 successor = self._successor(link, now)
                 reason, nap = self._finished(link), self._nap(link, now)
             if successor is not None:
@@ -287,13 +274,13 @@ class Shell:
             return "closed"
         return ""
 
-    def _take_in(self, link: Link, data: bytes, now: float) -> None:
-        """Take what was read and do what is due; both links may have got something to send."""
-        connection = link.connection
-        self._session.receive(connection, connection.receive_data(data, now), now)
-        if now >= min(self._step_at, connection.wake_at(), self._session.wake_at()):
+    def _tend(self, link: Link, now: float) -> None:
+        """Do what is due; both links may have got something to send."""
+        if now >= min(self._step_at, link.connection.wake_at(), self._session.wake_at()):
             self._step_at = now + self._timings.longest_nap
             self._session.step(now)
+            if self._session.paused and self._delivery.half_empty:
+                self._catch_up()
         self._take()
         self._flush(link)
         if self._link is not None and self._link is not link:
@@ -301,14 +288,9 @@ class Shell:
 
     def _nap(self, link: Link, now: float) -> float:
         """Give the seconds to wait for bytes at most."""
-        connection = link.connection
-        until = min(now + self._timings.longest_nap, connection.wake_at(), self._session.wake_at())
-        if connection.leave_at is not None and not connection.left:
-            until = min(until, connection.leave_at)
+        until = min(now + self._timings.longest_nap, link.wake_at(now), self._session.wake_at())
         if self._ended is not None:
             until = min(until, self._linger_until)
-        if connection.outgoing:
-            until = min(until, now + FULL_SOCKET_NAP)
         return until - now
 
     def _successor(self, link: Link, now: float) -> object:
@@ -351,7 +333,7 @@ class Shell:
                 raise ConnectionLost("not connected")
             if may_wait and link.reader == threading.get_ident():
                 raise RuntimeError("a callback cannot wait for an answer; use post() or another thread")
-            if len(link.connection.outgoing) <= OUTGOING_MOST:
+            if not link.full:
                 return link
             left = deadline - time.monotonic()
             if not may_wait or left <= 0:
@@ -360,12 +342,19 @@ class Shell:
 
     def _flush(self, link: Link) -> None:
         """Send what the socket takes now; the reader goes on with the rest."""
-        if not link.connection.outgoing:
-            return
-        was_full = len(link.connection.outgoing) > OUTGOING_MOST
+        was_full = link.full
         link.flush()
-        if was_full and len(link.connection.outgoing) <= OUTGOING_MOST:
+        if was_full and not link.full:
             self._space.notify_all()
+
+    def _catch_up(self) -> None:
+        self._delivery.caught_up()
+        if self._link is None:
+            self._session.paused = False
+            return
+        self._session.resume_reading(time.monotonic())
+        self._take()
+        self._flush(self._link)
 
     def _take(self) -> None:
         events = self._session.take_events()
@@ -376,7 +365,7 @@ class Shell:
             self._session.paused = True
 
     def _change(self, state: str, reason: str = "", welcome: dict[str, Any] | None = None) -> None:
-        if state != self.state:
+        if state != self.state and self.state != "closed":
             self.state = state
             self._delivery.put([StateChanged(state, reason, welcome or {})])
 
@@ -387,7 +376,7 @@ class Shell:
                 return
             self._ended = ClientClosed(code, reason)
             self._linger_until = time.monotonic() + (linger or 0.0)
-            self._stopped.set()
+            self._dialer.stop()
             link = self._link
             if link is not None and linger is not None:
                 link.connection.post("bye", {}, time.monotonic())
