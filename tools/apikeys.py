@@ -12,16 +12,22 @@ from common.net.dbclient import Dbservers
 from common.places import Places
 from common.settings import Settings
 from common.wire.apikeys import ID_BYTES, SCOPES, SECRET_BYTES, make_key
+from tools import cluster
 
 COLUMNS = ("id", "scopes", "created", "revoked", "label")
 
 
 @contextmanager
 def dbservers(settings: Settings) -> Iterator[Dbservers]:
-    """Give the running cluster's dbservers."""
+    """Give the running cluster's dbservers.
+
+    Raises:
+        ConfigError: nothing runs in the run folder.
+    """
     from common.net.rpc import Callers, Context  # zerorpc is slow to import
 
     places = Places(settings)
+    cluster.check_runs(places.run_dir)
     context = Context()
     callers = Callers(context, places, "roost", settings.rpc)
     try:

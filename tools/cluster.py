@@ -31,6 +31,9 @@ STOP_SECONDS = 17.0
 """How long the ordered stop may take before what is left is killed."""
 DESCRIPTORS = 1_048_576
 """More open files than this no process needs."""
+UNFIT = frozenset('%"\\')
+"""What supervisord and Redis read as something else in a path."""
+CURE = "`make run` starts a cluster, ROOST_RUN_DIR names the folder of another one"
 
 
 def record_path(run_dir: Path) -> Path:
@@ -50,6 +53,32 @@ def load_running(environment: Mapping[str, str]) -> Settings:
     except (OSError, ValueError):
         return settings
     return load({**recorded, **environment})
+
+
+def settings_of_running(environment: Mapping[str, str]) -> Settings:
+    """Give the settings of the cluster that runs in the run folder named by `environment`.
+
+    Raises:
+        ConfigError: none does; the text names the cure.
+    """
+    settings = load_running(environment)
+    check_runs(Places(settings).run_dir)
+    return settings
+
+
+def check_runs(run_dir: Path) -> None:
+    """Refuse to go on without a cluster in this run folder.
+
+    Raises:
+        ConfigError: nothing runs there; the text names the cure.
+    """
+    if not runs(run_dir):
+        raise ConfigError(f"nothing runs in {run_dir}; {CURE}")
+
+
+def runs(run_dir: Path) -> bool:
+    """Tell whether a cluster was started in this run folder and not ended since."""
+    return record_path(run_dir).exists()
 
 
 def environment_for(settings: Settings, places: Places, base: Mapping[str, str]) -> dict[str, str]:
@@ -77,8 +106,17 @@ def environment_for(settings: Settings, places: Places, base: Mapping[str, str])
     }
 
 
-def start(settings: Settings, places: Places, base: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start(
+    settings: Settings,
+    places: Places,
+    base: Mapping[str, str],
+    checked: Callable[[], object] = lambda: None,
+) -> subprocess.Popen[bytes]:
     """Check everything, then start supervisord with the cluster; give it once it answers.
+
+    Args:
+        base: the environment its processes get besides the settings.
+        checked: called when all is checked, before anything starts.
 
     Raises:
         ConfigError: a port is taken, a cluster is there already, no Redis … The text names
@@ -86,6 +124,7 @@ def start(settings: Settings, places: Places, base: Mapping[str, str]) -> subpro
     """
     places.check_socket_paths()
     run_dir = places.run_dir
+    _check_characters(run_dir)
     _make_folders(run_dir)
     with _starting(run_dir):
         _refuse_second(run_dir)
@@ -95,7 +134,15 @@ def start(settings: Settings, places: Places, base: Mapping[str, str]) -> subpro
         if not settings.redis.url:
             bundled.write_configuration(run_dir, settings.redis, secrets.redis_password)
         clear(run_dir)
+        checked()
         return _spawn(run_dir, environment)
+
+
+def _check_characters(run_dir: Path) -> None:
+    for path, cure in ((ROOT, "move Roost"), (run_dir, "set ROOST_RUN_DIR to another folder")):
+        wrong = sorted(char for char in set(str(path)) if char in UNFIT or not char.isprintable())
+        if wrong:
+            raise ConfigError(f"{path}: there must be no {' '.join(map(repr, wrong))} in a path; {cure}")
 
 
 def _make_folders(run_dir: Path) -> None:

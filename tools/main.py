@@ -94,7 +94,7 @@ def drain(arguments: argparse.Namespace) -> int:
     """Move a gateway's clients away."""
     from tools import drain as command
 
-    return command.drain(cluster.load_running(os.environ), arguments.gateway, print)
+    return command.drain(cluster.settings_of_running(os.environ), arguments.gateway, print)
 
 
 @COMMANDS.on("apikey")
@@ -132,7 +132,7 @@ def message(arguments: argparse.Namespace) -> int:
 
 
 def _operator(product: str) -> Operator:
-    return Operator(cluster.load_running(os.environ), product)
+    return Operator(cluster.settings_of_running(os.environ), product)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -160,16 +160,24 @@ def parser() -> argparse.ArgumentParser:
         it = command(name)
         it.add_argument("room", metavar="ROOM", help="map/name, e.g. plaza/lobby")
         it.add_argument(
-            "--as", dest="uid", metavar="UID", type=tokens.name, required=uid is None, default=uid
+            "--as",
+            dest="uid",
+            metavar="UID",
+            type=tokens.name,
+            required=uid is None,
+            default=uid,
+            help="who you are there" if uid is None else f"who listens; {uid} unless given",
         )
-        it.add_argument("--product", type=tokens.name, default="demo")
+        it.add_argument("--product", type=tokens.name, default="demo", help="demo unless given")
         it.add_argument("--gateway", metavar="INDEX", type=int, help="that gateway's own port")
-    it.add_argument("-n", "--lines", type=int, default=10, help="last messages first (10)")
+    it.add_argument(
+        "-n", "--lines", type=tokens.count, default=10, help="last messages first, at most 300 (10)"
+    )
     it = command("logs")
     it.add_argument(
         "group", metavar="GROUP", nargs="?", help="gateway, world, redis … or one process: world-0"
     )
-    it.add_argument("-n", "--lines", type=int, default=20, help="last lines of each file first (20)")
+    it.add_argument("-n", "--lines", type=tokens.count, default=20, help="last lines of each file first (20)")
     it.add_argument("--once", action="store_true", help="end after them; else go on until Ctrl-C")
     command("drain").add_argument("gateway", metavar="GATEWAY", help="e.g. gateway-0")
     _apikey_arguments(command("apikey"))
@@ -185,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _token_arguments(it: argparse.ArgumentParser) -> None:
-    it.add_argument("uid", metavar="UID", nargs="+", type=tokens.name)
+    it.add_argument("uid", metavar="UID", nargs="+", type=tokens.name, help="a token for each, one a line")
     it.add_argument("--product", type=tokens.name, default="demo", help="demo unless given")
     it.add_argument(
         "--ttl", type=tokens.seconds, default=tokens.DAY, help="90, 15m, 8h, 30d; a day unless given"

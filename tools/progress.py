@@ -54,10 +54,14 @@ class Progress:
         if not ready and self.seconds > self._silent_until:
             self._silent_until += SILENCE
             self._say(f"  … {self._words}   ({self.seconds:.0f} s)")
+        if ready:
+            self._tell_complete(self._wanted)
         return ready
 
     def _tell(self, rows: list[dict[str, Any]]) -> None:
-        ready = Counter(row["group"] for row in rows if row["state"] == "ready")
+        self._tell_complete(Counter(row["group"] for row in rows if row["state"] == "ready"))
+
+    def _tell_complete(self, ready: Counter[str]) -> None:
         for group in GROUPS:
             wanted = self._wanted[group]
             if group not in self._complete and ready[group] >= wanted:

@@ -13,7 +13,7 @@ from rich.table import Table
 from common.errors import RequestError
 from common.places import Places
 from common.settings import Settings
-from tools import center
+from tools import center, cluster
 from tools.control import Supervisor
 
 FIELDS = (
@@ -35,8 +35,8 @@ COLOURS = {"ready": "green", "starting": "yellow", "draining": "yellow", "stoppi
 
 def gather(settings: Settings, places: Places) -> dict[str, Any]:
     """Give `{ready, processes: [{group, index, pid, state, …}]}` from center, or without it."""
-    told = center.status(settings, places)
-    if told is None:
+    told = center.status(settings, places) if cluster.runs(places.run_dir) else None
+    if told is None:  # or another cluster's center would answer on this port
         told = without_center(settings, places)
     return {"ready": told["ready"], "processes": [_row(row) for row in told["processes"]]}
 
@@ -81,7 +81,12 @@ def _merge(name: str, answer: Any, supervised: dict[str, Any] | None) -> dict[st
 def as_table(told: dict[str, Any]) -> Table:
     """Draw what `gather` gave."""
     title = "ready" if told["ready"] else "not ready"
-    table = Table(title=f"Roost: {title}", title_style="bold green" if told["ready"] else "bold red")
+    nothing = all(row["state"] == "down" for row in told["processes"])
+    table = Table(
+        title=f"Roost: {title}",
+        title_style="bold green" if told["ready"] else "bold red",
+        caption=f"nothing runs: {cluster.CURE}" if nothing else None,
+    )
     table.add_column("process")
     table.add_column("state")
     for heading in ("pid", "up", "connections", "lag p99", "rss", "queues"):

@@ -39,6 +39,13 @@ def name(text: str) -> str:
     return text
 
 
+def count(text: str) -> int:
+    """Read a number of lines; 0 for none."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: must be 0 or more")
+    return int(text)
+
+
 def seconds(text: str) -> int:
     """Read a time: `90`, `90s`, `15m`, `8h`, `30d`."""
     found = re.fullmatch(r"(\d+)([smhd]?)", text)

@@ -55,8 +55,8 @@ def up(settings: Settings, detach: bool) -> int:
     """
     ending = Ending()
     places = Places(settings)
-    say(f"starting {len(places.processes) + 1} processes in {places.run_dir} …")
-    supervisord = cluster.start(settings, places, os.environ)
+    beginning = f"starting {len(places.processes) + 1} processes in {places.run_dir} …"
+    supervisord = cluster.start(settings, places, os.environ, lambda: say(beginning))
     progress = Progress(settings, places, say)
     ready = _wait_ready(progress, ending, supervisord, detach)
     if ready:

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from common.places import Places
 from common.settings import ROOT
 from roost_client import Client
@@ -100,6 +102,20 @@ def test_chat_with_nobody_there_names_the_cure(cluster: Cluster) -> None:
     assert told.returncode == 2
     assert "nobody answers" in told.stderr
     assert "make run" in told.stderr
+
+
+NEED_A_CLUSTER = {
+    "drain": ("drain", "gateway-0"),
+    "apikey": ("apikey", "--product", "demo", "--scopes", "push"),
+    "push": ("push", "unicast", "alice", "hello"),
+}
+
+
+@pytest.mark.parametrize("case", NEED_A_CLUSTER)
+def test_where_nothing_runs_the_cure_is_named_at_once(tmp_path: Path, case: str) -> None:
+    told = roost(*NEED_A_CLUSTER[case], environment={"ROOST_RUN_DIR": str(tmp_path)})
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"roost: nothing runs in {tmp_path}; `make run` starts a cluster")
 
 
 def test_drain_moves_the_clients_of_a_gateway_to_another(make_cluster: MakeCluster) -> None:

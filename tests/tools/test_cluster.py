@@ -69,6 +69,22 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     assert cluster.load_running({"ROOST_RUN_DIR": str(tmp_path)}).cluster.port == 7000
 
 
+def test_where_nothing_runs_commands_that_need_a_cluster_say_how_to_start_one(tmp_path: Path) -> None:
+    named = {"ROOST_RUN_DIR": str(tmp_path)}
+    with pytest.raises(ConfigError, match=f"nothing runs in {tmp_path}; `make run` starts"):
+        cluster.settings_of_running(named)
+    cluster._write_record(tmp_path, environment(named | {"ROOST_PORT": "9000"}))
+    assert cluster.settings_of_running(named).cluster.port == 9000
+
+
+@pytest.mark.parametrize("wrong", ["run%d", 'a"b', "a\\b", "a\nb"])
+def test_a_folder_supervisord_would_misread_is_refused_before_it_is_made(tmp_path: Path, wrong: str) -> None:
+    settings = load({"ROOST_RUN_DIR": str(tmp_path / wrong)})
+    with pytest.raises(ConfigError, match="ROOST_RUN_DIR"):
+        cluster.start(settings, Places(settings), {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_clearing_removes_what_belongs_to_a_running_cluster_only(tmp_path: Path) -> None:
     (tmp_path / "sock").mkdir()
     gone = ["sock/redis.sock", "supervisord.pid", "cluster.json"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.places import Places
+from common.places import GROUPS, Places
 from common.settings import load
 from tools import center, progress
 from tools.progress import Progress
@@ -36,7 +36,16 @@ def test_each_group_is_told_once_when_it_is_complete(told: Any) -> None:
         ({"processes": whole}, (True, "")),
     ]
     assert [watching.step() for _ in range(3)] == [False, False, True]
-    assert [line.split()[:2] for line in said] == [["function", "1/1"], ["gateway", "2/2"]]
+    told_of = [line.split()[0] for line in said]
+    assert [line.split()[:2] for line in said[:2]] == [["function", "1/1"], ["gateway", "2/2"]]
+    assert sorted(told_of) == sorted(GROUPS)
+
+
+def test_when_all_is_ready_every_group_was_told_even_if_center_came_last(told: Any) -> None:
+    watching, said, answers, _ = told
+    answers += [(None, (True, ""))]
+    assert watching.step()
+    assert {line.split()[0] for line in said} == set(GROUPS)
 
 
 def test_processes_that_are_not_ready_do_not_count(told: Any) -> None:

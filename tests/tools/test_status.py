@@ -10,12 +10,14 @@ from rich.console import Console
 
 from common.places import Places
 from common.settings import Settings, load
-from tools import center, status
+from tools import center, cluster, status
 from tools.control import Supervisor
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    """Settings of a small cluster that was started."""
+    cluster.record_path(tmp_path).touch()
     return load(
         {"ROOST_RUN_DIR": str(tmp_path), "ROOST_CLUSTER_GATEWAYS": "1", "ROOST_CLUSTER_SESSIONS": "1"}
     )
@@ -67,6 +69,16 @@ def test_without_a_cluster_every_configured_process_is_down(
     assert {row["state"] for row in told["processes"]} == {"down"}
 
 
+def test_another_clusters_center_on_the_same_port_does_not_speak_for_this_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.record_path(Places(settings).run_dir).unlink()
+    monkeypatch.setattr(center, "status", lambda *_: {"ready": True, "processes": [row()]})
+    told = status.gather(settings, Places(settings))
+    assert not told["ready"]
+    assert {it["state"] for it in told["processes"]} == {"down"}
+
+
 def test_without_center_processes_speak_for_themselves(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +107,14 @@ def test_the_table_shows_what_waits_and_what_is_down() -> None:
     for cell in ("gateway-0", "15,000", "1 m 05 s", "50 MiB", "1.2 ms", "outbox 1,200", "world-1", "down"):
         assert cell in text
     assert "links" not in text
+    assert "make run" not in text
+
+
+def test_the_table_of_a_cluster_that_does_not_run_names_the_cure() -> None:
+    console = Console(width=140, file=io.StringIO(), record=True)
+    down = dict.fromkeys(status.FIELDS) | {"group": "world", "index": 1, "state": "down"}
+    console.print(status.as_table({"ready": False, "processes": [down]}))
+    assert "`make run` starts a cluster" in console.export_text()
 
 
 SPANS = {12.9: "12 s", 185: "3 m 05 s", 7_800: "2 h 10 m", 356_400: "4 d 03 h"}
