@@ -21,7 +21,6 @@ from typing import Any
 import gevent
 import zerorpc
 import zmq.green
-from gevent.event import AsyncResult
 from gevent.pool import Group
 
 from common.errors import BadField, BadPacket, Busy, DeadlineExceeded, Internal, RequestError, Unavailable
@@ -30,6 +29,7 @@ from common.net.answers import Answers
 from common.net.breaker import Breaker
 from common.net.log import get as get_log
 from common.net.metrics import Counters
+from common.net.zsocket import Socket
 from common.places import Places
 from common.settings import Rpc
 from common.wire.calls import Request, open_reply, pack, pack_error, pack_request, pack_result, unpack_request
@@ -41,8 +41,6 @@ LAST_REPLIES = 0.02
 """Seconds the last replies get to leave."""
 ANSWER_GRACE = 0.2
 """Seconds a caller waits beyond the deadline, so that it hears of the server's own time-out."""
-MISSED_WAKE_UP = 1.0
-"""Seconds after which a waiting socket looks by itself, should zmq's edge have been missed."""
 
 COUNTERS = {
     "calls": "calls made to other processes",
@@ -54,25 +52,6 @@ COUNTERS = {
     "late": "requests not carried out because their deadline had passed",
     "repeated": "requests answered from memory",
 }
-
-
-class Socket(zmq.green.Socket):  # type: ignore[type-arg]
-    """zmq.green's socket; what its edge-triggered wrapper might miss is seen a second later.
-
-    Its own wait caught the time-out in a local variable, a cycle: garbage without end in idle processes.
-    """
-
-    _gevent_bug_timeout = MISSED_WAKE_UP
-
-    def _wait_read(self) -> None:
-        self._Socket__readable = event = AsyncResult()
-        event.wait(self._gevent_bug_timeout)
-        event.set()
-
-    def _wait_write(self) -> None:
-        self._Socket__writable = event = AsyncResult()
-        event.wait(self._gevent_bug_timeout)
-        event.set()
 
 
 class Context(zerorpc.Context):  # type: ignore[misc]

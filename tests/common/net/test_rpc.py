@@ -28,7 +28,7 @@ from common.errors import (
     Unavailable,
 )
 from common.handlers import Handlers
-from common.net import rpc
+from common.net import rpc, zsocket
 from common.net.metrics import Counters
 from common.net.rpc import ANSWER_GRACE, Callers, Context, RpcServer
 from common.places import Places
@@ -649,7 +649,7 @@ def test_a_process_killed_in_the_middle_of_a_call_times_out_and_its_next_life_is
 def test_a_socket_that_waits_in_vain_leaves_nothing_to_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rpc.Socket, "_gevent_bug_timeout", 0.01)
+    monkeypatch.setattr(zsocket.Socket, "_gevent_bug_timeout", 0.01)
     context = Context()
     socket = context.socket(zmq.PULL)
     socket.bind("inproc://nobody")

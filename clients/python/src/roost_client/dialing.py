@@ -20,9 +20,10 @@ from .errors import (
     Unauthorized,
     pause_of,
 )
+from .events import Kicked
 from .link import Link
 from .retry import Timings
-from .session import Session, kicked
+from .session import Session
 from .wire import Address, Wire, address_text, parse_address
 
 log = logging.getLogger("roost_client")
@@ -219,7 +220,7 @@ def _refuse_kick(connection: Connection) -> None:
     """Turn a kick that came instead of the welcome into what the caller does about it."""
     if connection.kick is None:
         return
-    kick = kicked(connection.kick)
+    kick = Kicked.from_body(connection.kick)
     if kick.reconnect:
         raise ConnectionLost(f"kicked: {kick.code} {kick.reason}")
     if kick.code == "unauthorized":

@@ -239,6 +239,11 @@ class Kicked(Event):
     reason: str
     reconnect: bool
 
+    @classmethod
+    def from_body(cls, body: dict[str, Any]) -> Kicked:
+        """Give the record of a `kick`."""
+        return cls(body.get("code", ""), body.get("reason", ""), bool(body.get("reconnect", True)))
+
 
 @dataclass(slots=True)
 class ServerError(Event):

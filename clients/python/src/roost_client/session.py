@@ -20,15 +20,7 @@ from typing import Any
 from .codec import Packet
 from .connection import REPLIES, Connection, Request
 from .errors import ConnectionLost, ProtocolError, RequestError, RoostError, pause_of
-from .events import (
-    Event,
-    Inbox,
-    JoinReply,
-    Kicked,
-    Position,
-    Subscribed,
-    Unsubscribed,
-)
+from .events import Event, Inbox, JoinReply, Kicked, Position, Subscribed, Unsubscribed
 from .pushes import event_of
 from .retry import RetryPlan
 from .stream import RoomStream
@@ -311,7 +303,7 @@ class Session:
     def _kick(self, connection: Connection, body: dict[str, Any]) -> None:
         connection.kick = body
         if connection is self.connection and not connection.left:
-            self._events.append(kicked(body))
+            self._events.append(Kicked.from_body(body))
 
     def _goaway(self, connection: Connection, body: dict[str, Any]) -> None:
         if connection is not self.connection:
@@ -399,8 +391,3 @@ _OWN: dict[str, Callable[[Session, Connection, dict[str, Any]], None]] = {
     "kick": Session._kick,
     "goaway": Session._goaway,
 }
-
-
-def kicked(body: dict[str, Any]) -> Kicked:
-    """Give the record of a kick body."""
-    return Kicked(body.get("code", ""), body.get("reason", ""), bool(body.get("reconnect", True)))

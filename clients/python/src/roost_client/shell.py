@@ -24,10 +24,10 @@ from .connection import Connection, Request
 from .delivery import Delivery
 from .dialing import Dialer
 from .errors import ClientClosed, ConnectionLost, ProtocolError, RequestError, RoostError, Timeout
-from .events import StateChanged
+from .events import Kicked, StateChanged
 from .link import Link
 from .retry import Timings
-from .session import Session, kicked
+from .session import Session
 
 log = logging.getLogger("roost_client")
 
@@ -306,7 +306,7 @@ class Shell:
     def _lost(self, link: Link, reason: str) -> None:
         """The connection is over: close it, fail what waits, say so."""
         if link.connection.kick is not None and not link.connection.left:
-            kick = kicked(link.connection.kick)
+            kick = Kicked.from_body(link.connection.kick)
             if not kick.reconnect:
                 self._end(kick.code, kick.reason)
         with self._lock:
