@@ -29,7 +29,7 @@ SAYS: dict[str, set[str]] = {
     "echo": {"bare_per_cpu_second", "parked_of_bare", "talking_of_bare"},
     "login": {"logins_per_second", "cpu_us_per_login", "ceiling_connects_per_second"},
     "links": {"batches"},
-    "keeping": {"receivers_per_second", "redis_cpu_us_per_receiver", "ledger_bytes_per_receiver"},
+    "keeping": {"receivers_per_second", "redis_cpu_us_per_receiver", "cost_in_redis"},
     "push": {"unicast", "goals_ms", "multicast_receivers_per_second", "cpu_us_per_receiver"},
     "broadcast": {"connections", "seconds", "lag_ms", "cpu_us_per_connection"},
 }
