@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gevent import get_hub, sleep
 from gevent.event import AsyncResult
@@ -20,12 +20,17 @@ from gevent.event import AsyncResult
 from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, UnknownOp
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
+from common.net.front.arrival import Trusted
 from common.net.front.connection import BURST, Connection, Talk
+from common.net.front.form import TCP, Form, Forms
 from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
 from common.net.front.mirror import Mirror
+from common.net.front.poll import Translation
+from common.net.front.polls import Polls
 from common.net.front.requests import Finisher, Request, Requests, settle, settle_error
+from common.net.front.stream import StreamConnection
 from common.net.idrange import Ids
 from common.net.process import Process
 from common.net.trim import trim_heap
@@ -34,7 +39,7 @@ from common.rules.shared import Shared
 from common.rules.tags import SETS_SHARED, Tags
 from common.rules.wheel import Wheel
 from common.wire.batch import pack_item
-from common.wire.codec import Packet, decode, encode
+from common.wire.codec import Packet, encode
 from common.wire.ops import check
 from common.wire.tokens import Key
 
@@ -67,6 +72,19 @@ COUNTERS = {
 }
 
 
+class HalfOpen(Protocol):
+    """A client that is not in yet: a connection without a user, or a request that is still coming."""
+
+    number: int
+    address: str
+
+    def kick(self, code: str, reason: str) -> None:
+        """End it with a word."""
+
+    def close(self, why: str) -> None:
+        """End it."""
+
+
 class Front:
     """All connections of this gateway.
 
@@ -80,11 +98,15 @@ class Front:
         now: coarse monotonic seconds, moved on each 0.1 s.
         connections: number -> logged in.
         half_open: number -> not yet, oldest first.
+        web: sockets in the middle of a request, or between two.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
         ending: connections whose token may end before they are looked at anyway.
         tags: gives a connection's tags as the tuple all share.
+        trusted: proxies that are believed.
+        forms, translation: packets as WebSocket and polls carry them.
+        polls: sessions without a socket of their own.
     """
 
     def __init__(
@@ -103,15 +125,20 @@ class Front:
         self.requests = Requests(self.settings.request_timeout)
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
-        self.half_open: dict[int, Connection] = {}
+        self.half_open: dict[int, HalfOpen] = {}
+        self.web: set[HalfOpen] = set()
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
         self.ending: set[Connection] = set()
         self.tags: Shared[Tags] = Shared(SETS_SHARED)
+        self.trusted = Trusted(self.settings.trusted_proxies)
+        self.forms = Forms()
+        self.translation = Translation()
+        self.polls = Polls(self)
         rate = self.settings.publishes_per_second
         self.rates = RateTable(rate, BURST * rate)
-        self._addresses: dict[str, dict[int, Connection]] = {}
+        self._addresses: dict[str, dict[int, HalfOpen]] = {}
         self._number = 0
         self._lives: Wheel[Connection] = Wheel(0.5, LIFE_SLOTS, self.now)
         self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
@@ -129,8 +156,8 @@ class Front:
 
     def stop(self) -> None:
         """Cut what is left."""
-        for connection in [*self.half_open.values(), *self.connections.values()]:
-            connection.close("stop")
+        for one in [*self.half_open.values(), *self.connections.values(), *self.web]:
+            one.close("stop")
         for linger in list(self._lingering):
             linger.cut()
         self._timer.stop()
@@ -138,42 +165,56 @@ class Front:
 
     # a connection's life
 
-    def accepted(self, sock: Any, address: str) -> None:
+    def accepted(self, sock: Any, address: str, form: Form = TCP) -> StreamConnection:
         """Take a new socket; its `hello` is awaited."""
-        self._number += 1
         self.counters.accepted += 1
-        connection = Connection(self, self._number, sock, address)
-        self.half_open[connection.number] = connection
-        same = self._addresses.setdefault(address, {})
-        same[connection.number] = connection
+        connection = StreamConnection(self, self.next_number(), sock, address, form)
+        self.await_hello(connection)
+        return connection
+
+    def next_number(self) -> int:
+        """Give a number nothing else has in this gateway's life."""
+        self._number += 1
+        return self._number
+
+    def await_hello(self, connection: Connection) -> None:
+        """A client has come; it must log in within `hello_timeout`."""
         self._lives.add(self.now + self.settings.hello_timeout, connection)
+        self.half_opened(connection)
+
+    def half_opened(self, one: HalfOpen) -> None:
+        """Count a client that is not in yet; the oldest of its address goes when they are too many."""
+        self.half_open[one.number] = one
+        same = self._addresses.setdefault(one.address, {})
+        same[one.number] = one
         if len(same) > self.settings.half_open_per_address:
             self.counters.half_open_closed += 1
             next(iter(same.values())).kick("idle", "too many logins of your address are open")
 
     def held(self) -> int:
         """Give how many sockets clients hold here, those on their way out too."""
-        return len(self.connections) + len(self.half_open) + len(self._lingering)
+        return len(self.connections) + len(self.half_open) + len(self._lingering) + len(self.web)
 
     def logged_in(self, connection: Connection) -> None:
         """A login is finished: from here on the connection has a user."""
-        self._no_longer_half_open(connection)
+        self.no_longer_half_open(connection)
+        connection.address = ""
         self.connections[connection.number] = connection
         self.counters.logins += 1
 
-    def _no_longer_half_open(self, connection: Connection) -> None:
-        if self.half_open.pop(connection.number, None) is None:
+    def no_longer_half_open(self, one: HalfOpen) -> None:
+        """A client is in, or gone."""
+        if self.half_open.pop(one.number, None) is None:
             return
-        same = self._addresses[connection.address]
-        del same[connection.number]
+        same = self._addresses[one.address]
+        del same[one.number]
         if not same:
-            del self._addresses[connection.address]
-        connection.address = ""
+            del self._addresses[one.address]
 
     def gone(self, connection: Connection, why: str) -> None:
         """A connection has ended: take it out of everything."""
         self.log.debug("connection = closed", connection=connection.number, why=why)
-        self._no_longer_half_open(connection)
+        self.no_longer_half_open(connection)
         self.stuck.discard(connection)
         self.ending.discard(connection)
         for room in connection.rooms:
@@ -248,7 +289,7 @@ class Front:
         if not connection.user:
             connection.kick("idle", f"no hello within {self.settings.hello_timeout:g} s")
             return
-        silent_at = connection.heard_at + HEARTBEATS * self.settings.ping
+        silent_at = connection.silent_at(HEARTBEATS)
         expires_at = self.now + connection.exp - time.time()
         if silent_at <= self.now:
             connection.kick("idle", "not heard for too long")
@@ -263,14 +304,13 @@ class Front:
 
     # a packet
 
-    def handle(self, connection: Connection, talk: Talk, body: bytes) -> None:
-        """Decode a packet and have it answered.
+    def handle(self, connection: Connection, talk: Talk, packet: Packet) -> None:
+        """Have a packet answered, within the limits.
 
         Raises:
-            BadPacket, Kick: the connection must end.
+            Kick: the connection must end.
         """
         self.counters.packets += 1
-        packet = decode(body)
         if not connection.user and packet.op != "hello":
             raise Kick("unauthorized", "hello first")
         wait = talk.packets.take(self.now)
@@ -282,6 +322,14 @@ class Front:
         if packet.op in LARGE_ANSWERS:
             connection.await_answers()
         self.dispatch(connection, packet)
+
+    def pace(self, talk: Talk, controls: int) -> None:
+        """Count a carrier's own frames like packets; wait when they are too many."""
+        while controls:
+            wait = talk.packets.take(self.now, controls)
+            if not wait:
+                return
+            sleep(min(wait, PAUSE_LIMIT))
 
     def dispatch(self, connection: Connection, packet: Packet) -> None:
         """Carry out one packet; what is wrong with it is answered, a `hello` then ends the connection."""

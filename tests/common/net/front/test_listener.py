@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from common.errors import ConfigError
-from common.net.front.listener import Door, Listener
+from common.net.front.listener import Door, Listener, Place
 from tests.common.net.front.scene import Site, settle, until
 
 HOST = "127.0.0.1"
@@ -32,7 +32,7 @@ class Entrance:
         self.site, self.front = site, site.front
         self.own, self.shared = ports
         self.front._timer.stop()
-        self.door = Door(self.front, HOST, self.own, self.shared)
+        self.door = Door(self.front, HOST, [Place(self.own), Place(self.shared, shared=True)])
         self.clients: list[socket.socket] = []
 
     def connect(self, number: int = 1, port: int | None = None) -> list[socket.socket]:
@@ -214,7 +214,7 @@ def test_a_closed_door_lets_nobody_in_and_stays_closed(make_entrance: MakeEntran
 def test_without_descriptors_accepting_rests_instead_of_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
     taken: list[Any] = []
-    listener = Listener(HOST, port, False, lambda: True, lambda sock, address: taken.append(sock))
+    listener = Listener((HOST, port), False, lambda: True, lambda sock, address: taken.append(sock))
     listener.open()
     real, tries = listener._sock, []
 
