@@ -48,7 +48,7 @@ class Certificate:
         return context
 
     def step(self) -> None:
-        """Take a changed certificate; one that cannot be used leaves the old one. Called every few seconds."""
+        """Take a changed certificate; a bad one leaves the old one. Called every few seconds."""
         stamp = self._stamp()
         if not stamp or stamp == self._seen:
             return

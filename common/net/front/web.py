@@ -17,13 +17,15 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gevent import get_hub
+from gevent import get_hub, sleep
 from gevent.event import Event
 
 from common.errors import BadField, NotFound, RequestError
 from common.handlers import Handlers
+from common.net.front.connection import BURST
 from common.net.front.origins import cors_headers
 from common.net.front.sockets import is_tls, raw
+from common.rules.limits import TokenBucket
 from common.wire.http import (
     BODY,
     CONTINUE,
@@ -72,6 +74,7 @@ class WebConnection:
 
     __slots__ = (
         "_peer",
+        "_rate",
         "_reader",
         "_served",
         "_waiting",
@@ -93,6 +96,7 @@ class WebConnection:
         self.closed = False
         self.gone = False
         self._served = 0
+        self._rate = TokenBucket(front.settings.packets_per_second, BURST * front.settings.packets_per_second)
         self._reader = RequestReader(BODY_BYTES)
         self._waiting: deque[Request] = deque()
 
@@ -123,6 +127,12 @@ class WebConnection:
             self._write(write(response, keep, cors, request.method != "HEAD"))
             if not keep:
                 self.let_go()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let others have their turn, however fast requests come."""
+        wait = self._rate.take(self.front.now)
+        sleep(wait if wait else 0)
 
     def _answer(self, request: Request) -> Response | None:
         self.address = self.front.trusted.client_of(self._peer, request.headers.get("x-forwarded-for", ""))
