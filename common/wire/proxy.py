@@ -7,8 +7,8 @@ Source: HAProxy's "The PROXY protocol", version 2 (2020), section 2.2.
 
 from __future__ import annotations
 
-import socket
 import struct
+from ipaddress import ip_address
 from typing import Final
 
 from common.errors import BadPacket
@@ -16,8 +16,8 @@ from common.errors import BadPacket
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 FIXED_BYTES: Final = 16
 LOCAL, PROXY = 0x20, 0x21
-FAMILIES: Final = {0x10: (socket.AF_INET, 4), 0x20: (socket.AF_INET6, 16)}
-"""Family -> how its source address is written, and in how many bytes."""
+FAMILIES: Final = {0x10: 4, 0x20: 16}
+"""Family -> bytes of an address."""
 LIMIT: Final = 1024
 """Bytes behind the fixed part: addresses and what proxies add to them."""
 
@@ -42,10 +42,9 @@ def source_of(header: bytes) -> str:
     Raises:
         BadPacket: it is shorter than its family needs.
     """
-    known = FAMILIES.get(header[13] & 0xF0)
-    if header[12] == LOCAL or known is None:
+    size = FAMILIES.get(header[13] & 0xF0)
+    if header[12] == LOCAL or size is None:
         return ""
-    family, size = known
     if len(header) < FIXED_BYTES + 2 * size:
         raise BadPacket("PROXY header without addresses")
-    return socket.inet_ntop(family, header[FIXED_BYTES : FIXED_BYTES + size])
+    return str(ip_address(header[FIXED_BYTES : FIXED_BYTES + size]))

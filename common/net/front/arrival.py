@@ -91,7 +91,7 @@ class Arrival:
     def run(self) -> None:
         """Do what is needed, then hand the socket on."""
         front, before = self.front, self.address
-        front.half_opened(self)
+        front.half_open.add(self)
         try:
             address = self._prepare()
         except BadPacket:
@@ -103,7 +103,7 @@ class Arrival:
             return
         finally:
             self.address = before
-            front.no_longer_half_open(self)
+            front.half_open.discard(self)
         if self.closed:
             return
         sock, self._sock = self._sock, None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from gevent import get_hub, sleep
 from gevent.event import AsyncResult
@@ -23,6 +23,7 @@ from common.net.dbclient import Dbservers
 from common.net.front.arrival import Trusted
 from common.net.front.connection import BURST, Connection, Talk
 from common.net.front.form import TCP, Form, Forms
+from common.net.front.halfopen import HalfOpen, HalfOpens
 from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
@@ -72,19 +73,6 @@ COUNTERS = {
 }
 
 
-class HalfOpen(Protocol):
-    """A client that is not in yet: a connection without a user, or a request that is still coming."""
-
-    number: int
-    address: str
-
-    def kick(self, code: str, reason: str) -> None:
-        """End it with a word."""
-
-    def close(self, why: str) -> None:
-        """End it."""
-
-
 class Front:
     """All connections of this gateway.
 
@@ -97,7 +85,7 @@ class Front:
     Attributes:
         now: coarse monotonic seconds, moved on each 0.1 s.
         connections: number -> logged in.
-        half_open: number -> not yet, oldest first.
+        half_open: those not yet.
         web: sockets in the middle of a request, or between two.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
@@ -125,7 +113,7 @@ class Front:
         self.requests = Requests(self.settings.request_timeout)
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
-        self.half_open: dict[int, HalfOpen] = {}
+        self.half_open = HalfOpens(self.settings.half_open_per_address, self.counters)
         self.web: set[HalfOpen] = set()
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
@@ -138,7 +126,6 @@ class Front:
         self.polls = Polls(self)
         rate = self.settings.publishes_per_second
         self.rates = RateTable(rate, BURST * rate)
-        self._addresses: dict[str, dict[int, HalfOpen]] = {}
         self._number = 0
         self._lives: Wheel[Connection] = Wheel(0.5, LIFE_SLOTS, self.now)
         self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
@@ -156,7 +143,7 @@ class Front:
 
     def stop(self) -> None:
         """Cut what is left."""
-        for one in [*self.half_open.values(), *self.connections.values(), *self.web]:
+        for one in [*self.half_open, *self.connections.values(), *self.web]:
             one.close("stop")
         for linger in list(self._lingering):
             linger.cut()
@@ -180,16 +167,7 @@ class Front:
     def await_hello(self, connection: Connection) -> None:
         """A client has come; it must log in within `hello_timeout`."""
         self._lives.add(self.now + self.settings.hello_timeout, connection)
-        self.half_opened(connection)
-
-    def half_opened(self, one: HalfOpen) -> None:
-        """Count a client that is not in yet; the oldest of its address goes when they are too many."""
-        self.half_open[one.number] = one
-        same = self._addresses.setdefault(one.address, {})
-        same[one.number] = one
-        if len(same) > self.settings.half_open_per_address:
-            self.counters.half_open_closed += 1
-            next(iter(same.values())).kick("idle", "too many logins of your address are open")
+        self.half_open.add(connection)
 
     def held(self) -> int:
         """Give how many sockets clients hold here, those on their way out too."""
@@ -197,24 +175,15 @@ class Front:
 
     def logged_in(self, connection: Connection) -> None:
         """A login is finished: from here on the connection has a user."""
-        self.no_longer_half_open(connection)
+        self.half_open.discard(connection)
         connection.address = ""
         self.connections[connection.number] = connection
         self.counters.logins += 1
 
-    def no_longer_half_open(self, one: HalfOpen) -> None:
-        """A client is in, or gone."""
-        if self.half_open.pop(one.number, None) is None:
-            return
-        same = self._addresses[one.address]
-        del same[one.number]
-        if not same:
-            del self._addresses[one.address]
-
     def gone(self, connection: Connection, why: str) -> None:
         """A connection has ended: take it out of everything."""
         self.log.debug("connection = closed", connection=connection.number, why=why)
-        self.no_longer_half_open(connection)
+        self.half_open.discard(connection)
         self.stuck.discard(connection)
         self.ending.discard(connection)
         for room in connection.rooms:

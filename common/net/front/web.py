@@ -102,7 +102,6 @@ class WebConnection:
 
     def run(self) -> None:
         """Serve until it ends; the socket is closed then, unless somebody took it over."""
-        self.front.web.add(self)
         try:
             self._serve()
         except HttpRefused as refused:
@@ -162,7 +161,7 @@ class WebConnection:
             while not self._waiting:
                 if self._reader.stage != stage:
                     stage, since = self._reader.stage, time.monotonic()
-                    self._count_half_open(stage == HEAD or not self._served)
+                    self._stand(half_open=stage == HEAD or not self._served)
                 data = self.receive(since + limits[stage])
                 if not data:
                     return None
@@ -171,14 +170,19 @@ class WebConnection:
                     self._reader.expects = False
                     self._write(CONTINUE)
         finally:
-            self.front.no_longer_half_open(self)
+            self._stand(half_open=False)
         return self._waiting.popleft()
 
-    def _count_half_open(self, counts: bool) -> None:
-        if not counts or self.sibling:
-            self.front.no_longer_half_open(self)
-        elif self.number not in self.front.half_open:
-            self.front.half_opened(self)
+    def _stand(self, half_open: bool) -> None:
+        """Stand among the half-open, or among those of whom a request is known."""
+        front = self.front
+        if half_open and not self.sibling:
+            front.web.discard(self)
+            if self not in front.half_open:
+                front.half_open.add(self)
+        elif not self.closed:
+            front.half_open.discard(self)
+            front.web.add(self)
 
     def receive(self, until: float) -> bytes:
         """Read once; b"" at the client's end, or when the time is over."""
@@ -262,7 +266,7 @@ class WebConnection:
             return
         self.closed = True
         self.front.web.discard(self)
-        self.front.no_longer_half_open(self)
+        self.front.half_open.discard(self)
         self.sock.close()
 
     @property

@@ -31,7 +31,7 @@ def test_a_gateway_that_is_stopping_says_so_to_balancers_and_ends_the_connection
     site.process.state = "draining"
     answer = client.ask("GET", "/healthz")
     assert (answer.status, answer.headers["Connection"]) == (503, "close")
-    until(lambda: not site.front.web)
+    until(lambda: not site.front.web and not site.front.half_open)
 
 
 def test_head_is_answered_without_a_body(site: Site):
@@ -98,9 +98,9 @@ def test_a_slow_body_ends(site: Site, monkeypatch: pytest.MonkeyPatch):
 def test_an_answer_nobody_reads_ends(site: Site, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(web_module, "WRITE_SECONDS", 0.1)
     sock = site.browse()
-    until(lambda: bool(site.front.web))
+    until(lambda: bool(site.front.half_open))
     sock.sendall(b"GET /roost.js-not-there HTTP/1.1\r\n\r\n" * 3_000)
-    until(lambda: not site.front.web)
+    until(lambda: not site.front.web and not site.front.half_open)
 
 
 def test_between_two_requests_it_is_not_half_open(site: Site):
