@@ -81,6 +81,29 @@ class Places:
         return self.port + 100 + gateway_index
 
     @property
+    def web_port(self) -> int:
+        """Port of HTTP, shared by all gateways."""
+        return self.port + 1
+
+    def own_web_port(self, gateway_index: int) -> int:
+        """Give a gateway's own HTTP port."""
+        return self.port + 200 + gateway_index
+
+    @property
+    def tls_port(self) -> int:
+        """Port of TCP with TLS, shared by all gateways."""
+        return self.port + 443
+
+    @property
+    def tls_web_port(self) -> int:
+        """Port of HTTP with TLS, shared by all gateways."""
+        return self.port + 444
+
+    def web_socket(self, gateway_index: int) -> str:
+        """Give the path of the unix socket on which a gateway takes other gateways' requests."""
+        return f"{self.run_dir}/sock/gateway-{gateway_index}.web"
+
+    @property
     def center_port(self) -> int:
         """Port of center."""
         return self.port + 2

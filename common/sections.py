@@ -17,7 +17,8 @@ class Cluster:
 
     port: int = option(
         7000,
-        "base of all ports: TCP = base, center = base+2, each gateway's own = base+100+index",
+        "base of all ports: TCP = base, HTTP = base+1, center = base+2, TLS = base+443 and base+444, "
+        "each gateway's own TCP = base+100+index, HTTP = base+200+index",
         low=1024,
         high=64_000,
     )
@@ -95,6 +96,21 @@ class Gateway:
         low=0,
         high=60,
     )
+    origins: tuple[str, ...] = option(
+        (), "web pages that may connect, besides those served here: scheme://host[:port], or * for all"
+    )
+    compress: bool = option(False, "offer permessage-deflate to WebSocket clients (4 KiB window, no memory)")
+    echo: bool = option(False, "serve /echo, a WebSocket echo for conformance tools")
+    trusted_proxies: tuple[str, ...] = option(
+        (), "addresses or networks whose X-Forwarded-For, or PROXY header, names the client"
+    )
+    proxy_protocol: bool = option(
+        False, "connections from trusted proxies begin with a PROXY protocol v2 header"
+    )
+    tls_certificate: str = option(
+        "", "PEM file with the certificate and its chain; empty: no TLS. Read again when it changes"
+    )
+    tls_key: str = option("", "PEM file with its key; empty: it is in the certificate's file")
     retry_base: float = option(0.5, "first reconnect delay told to clients", unit="s", low=0)
     retry_factor: float = option(2.0, "growth of the reconnect delay", low=1)
     retry_max: float = option(20.0, "largest reconnect delay", unit="s", low=0)

@@ -2,7 +2,7 @@
 
 python -m servers.gateway INDEX
 
-clients ── TCP ──▶ connections ── link ──▶ worlds, sessions
+clients ── TCP, HTTP ──▶ connections ── link ──▶ worlds, sessions
         ◀── fan-out ── mirror of rooms ◀── link ──
 """
 
@@ -14,13 +14,18 @@ from typing import Any
 
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
-from common.net.front import keeping, leaving, login, people, rooms  # noqa: F401 - they fill the table of ops
+from common.net.front import keeping, leaving, login, pages, people, polls, rooms, upgrade  # noqa: F401 - fill tables
+from common.net.front.arrival import COUNTERS as ARRIVAL_COUNTERS
 from common.net.front.broadcast import Broadcasts
+from common.net.front.certificate import Certificate
 from common.net.front.connection import Connection
 from common.net.front.front import COUNTERS, Front
-from common.net.front.listener import Door
+from common.net.front.listener import Door, Listener, Place
 from common.net.front.mirror import Mirror
+from common.net.front.polls import SWEEP_SECONDS
+from common.net.front.sockets import cooperative
 from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
+from common.net.front.web import WebConnection
 from common.net.idrange import Ids
 from common.net.links import Peer
 from common.net.process import Process, Service, main
@@ -35,6 +40,7 @@ LINK = Handlers("gateway links")
 RPC = Handlers("gateway rpc")
 DOOR_EVERY = 0.02
 DIGEST_EVERY = 5.0
+CERTIFICATE_EVERY = 2.0
 ANNOUNCED = 500
 """Connections, or watched users, in one announce item."""
 WILDCARDS = ("0.0.0.0", "::", "")
@@ -57,7 +63,33 @@ class Gateway(Service):
         self.front = Front(process, self.mirror, keys, Ids(dbservers), dbservers)
         self.broadcasts = Broadcasts(self.front)
         self.subscribing = Subscribing(self.front)
-        self.door = Door(self.front, places.host, places.tcp_port(process.index), places.port)
+        tls = settings.tls_certificate
+        self.certificate = Certificate(tls, settings.tls_key) if tls else None
+        process.metrics.counters.declare(ARRIVAL_COUNTERS)
+        self.door = Door(self.front, places.host, self._listening(), self.certificate)
+        web_socket = places.web_socket(process.index)
+        self.siblings = Listener(web_socket, False, lambda: True, self._take_sibling)
+
+    def _listening(self) -> list[Place]:
+        """Name the ports of this gateway."""
+        places, index = self.process.places, self.process.index
+        listening = [
+            Place(places.tcp_port(index)),
+            Place(places.port, shared=True),
+            Place(places.own_web_port(index), web=True),
+            Place(places.web_port, shared=True, web=True),
+        ]
+        if self.certificate is not None:
+            listening += [
+                Place(places.tls_port, shared=True, tls=True),
+                Place(places.tls_web_port, shared=True, web=True, tls=True),
+            ]
+        return listening
+
+    def _take_sibling(self, sock: Any, address: str) -> None:
+        """Serve a request that another gateway passes on."""
+        web = WebConnection(self.front, cooperative(sock), address, sibling=True)
+        self.process.tasks.spawn(f"sibling {web.number}", web.run)
 
     def peers(self) -> tuple[str, ...]:
         return self.process.places.worlds + self.process.places.sessions
@@ -65,13 +97,23 @@ class Gateway(Service):
     def start(self) -> None:
         tasks, metrics = self.process.tasks, self.process.metrics
         self.front.start()
+        self.siblings.open()
         self.door.open()
         tasks.every("door", DOOR_EVERY, self.door.step)
         tasks.spawn("mirror", self.mirror.run, core=True)
         tasks.every("digests", DIGEST_EVERY, self.mirror.send_digests)
+        tasks.every("polls", SWEEP_SECONDS, self.front.polls.step)
+        if self.certificate is not None:
+            tasks.every("certificate", CERTIFICATE_EVERY, self.certificate.step)
         tasks.every("assignments", AGAIN_SECONDS, self.subscribing.step)
         metrics.gauge("connections", "clients logged in", lambda: len(self.front.connections))
         metrics.gauge("half_open", "clients not logged in yet", lambda: len(self.front.half_open))
+        metrics.gauge(
+            "web", "sockets in the middle of an HTTP request, or between two", lambda: len(self.front.web)
+        )
+        metrics.gauge(
+            "polls", "sessions of long polling and server-sent events", lambda: len(self.front.polls)
+        )
         metrics.gauge("rooms", "rooms with members here", lambda: len(self.mirror.rooms))
         metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
 
@@ -81,6 +123,7 @@ class Gateway(Service):
         self.drain(seconds / 2)
         leaving.wait_for_all(self.front, until)
         leaving.send_off(self.front)
+        self.siblings.close()
         self.front.stop()
 
     def fenced(self) -> None:
@@ -130,13 +173,16 @@ class Gateway(Service):
                     self.process.log.error("announce did not fit the link", session=session, kind=kind)
                     return
 
-    def _others(self) -> list[str]:
-        """Name the other gateways, as clients reach them; [] when the address is not known here."""
+    def _others(self) -> dict[bool, list[str]]:
+        """Name the other gateways as clients reach them: whether by HTTP -> "host:port"; [] when not known."""
         places = self.process.places
         if places.host in WILDCARDS:
-            return []
-        ports = {name: places.tcp_port(index) for index, name in enumerate(places.gateways)}
-        return [f"{places.host}:{port}" for name, port in ports.items() if name != self.process.name]
+            return {False: [], True: []}
+        others = [index for index in range(len(places.gateways)) if index != self.process.index]
+        return {
+            False: [f"{places.host}:{places.tcp_port(index)}" for index in others],
+            True: [f"{places.host}:{places.own_web_port(index)}" for index in others],
+        }
 
     def drain(self, within: float | None = None) -> None:
         """Let nobody in and tell everybody to leave, in so many seconds or at the set pace."""

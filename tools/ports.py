@@ -27,11 +27,12 @@ class Port:
 def wanted(settings: Settings, places: Places) -> list[Port]:
     """Give every TCP port a cluster with these settings listens on."""
     host = settings.cluster.host
-    ports = [Port(host, places.port, "clients, all gateways", "cluster.host")]
-    ports += [
-        Port(host, places.tcp_port(index), f"clients, {name}", "cluster.host")
-        for index, name in enumerate(places.gateways)
-    ]
+    numbers = {places.port: "clients, all gateways", places.web_port: "HTTP, all gateways"}
+    if settings.gateway.tls_certificate:
+        numbers |= {places.tls_port: "TLS, all gateways", places.tls_web_port: "HTTPS, all gateways"}
+    for index, name in enumerate(places.gateways):
+        numbers |= {places.tcp_port(index): f"clients, {name}", places.own_web_port(index): f"HTTP, {name}"}
+    ports = [Port(host, number, purpose, "cluster.host") for number, purpose in numbers.items()]
     return [*ports, Port(settings.center.host, places.center_port, "center", "center.host")]
 
 

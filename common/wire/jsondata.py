@@ -51,9 +51,18 @@ def from_json(value: Any, field: str = "data") -> Any:
     Raises:
         BadField: no data, by `check_data`, or a mark that stands for nothing.
     """
-    data = _from_json(value, field, DEPTH_LIMIT)
+    data = from_marks(value, field)
     check_data(data, field)
     return data
+
+
+def from_marks(value: Any, field: str) -> Any:
+    """Give a decoded JSON value with its marks resolved; what else it holds is not checked.
+
+    Raises:
+        BadField: a mark that stands for nothing, or too deep.
+    """
+    return _from_json(value, field, DEPTH_LIMIT)
 
 
 def _from_json(value: Any, field: str, depth: int) -> Any:

@@ -23,8 +23,8 @@ from tools import center, cluster, processes, status
 from tools.control import Supervisor
 from tools.tokens import make_token
 
-BASES = range(12_000, 32_000, 400)
-"""Below the ports the kernel gives to clients; a cluster's ports reach to base + 300."""
+BASES = range(12_000, 32_000, 500)
+"""Below the ports the kernel gives to clients; a cluster's ports reach to base + 444."""
 TRIES = 20
 TURN = 0.05
 READY_SECONDS = 60.0

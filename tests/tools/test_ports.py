@@ -22,7 +22,7 @@ def taken() -> Iterator[Port]:
 def test_every_port_of_the_cluster_follows_the_base() -> None:
     settings = load({"ROOST_PORT": "9000", "ROOST_CLUSTER_GATEWAYS": "3"})
     numbers = [port.number for port in ports.wanted(settings, Places(settings))]
-    assert numbers == [9000, 9100, 9101, 9102, 9002]
+    assert numbers == [9000, 9001, 9100, 9200, 9101, 9201, 9102, 9202, 9002]
 
 
 def test_clusters_with_bases_a_thousand_apart_share_no_port() -> None:

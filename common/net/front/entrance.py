@@ -17,12 +17,13 @@ class Entrance:
     """Who is coming in, and what each is to hear behind its welcome.
 
     Attributes:
-        goaway: said to everybody right after the welcome while the gateway drains; else b"".
+        goaway: said to everybody right after the welcome while the gateway drains: whether the
+            client came by HTTP -> the packet; else {}.
     """
 
     def __init__(self) -> None:
         self._held: dict[Connection, list[bytes]] = {}
-        self.goaway = b""
+        self.goaway: dict[bool, bytes] = {}
 
     def __contains__(self, connection: object) -> bool:
         return connection in self._held
@@ -39,9 +40,10 @@ class Entrance:
         """Answer `hello`, and write what was said to the client meanwhile."""
         held = self._held.pop(connection, [])
         connection.reply(number, body)
-        for frame in (*held, self.goaway):
-            if frame:
-                connection.send(frame)
+        for frame in held:
+            connection.send(frame)
+        if self.goaway:
+            connection.send(self.goaway[connection.by_http])
 
     def tell(self, connection: Connection, frame: bytes) -> None:
         """Write what the server says of its own accord; the welcome goes first."""

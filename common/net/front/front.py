@@ -20,14 +20,20 @@ from gevent.event import AsyncResult
 from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, UnknownOp
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
+from common.net.front.arrival import Trusted
 from common.net.front.connection import BURST, Connection, Talk
 from common.net.front.entrance import Entrance
+from common.net.front.form import TCP, Form, Forms
+from common.net.front.halfopen import HalfOpen, HalfOpens
 from common.net.front.line import BLOCKING, Lines
 from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
 from common.net.front.mirror import Mirror
+from common.net.front.poll import Translation
+from common.net.front.polls import Polls
 from common.net.front.requests import Finisher, Request, Requests, settle, settle_error
+from common.net.front.stream import StreamConnection
 from common.net.idrange import Ids
 from common.net.process import Process
 from common.net.trim import trim_heap
@@ -36,7 +42,7 @@ from common.rules.shared import Shared
 from common.rules.tags import SETS_SHARED, Tags
 from common.rules.wheel import Wheel
 from common.wire.batch import pack_item
-from common.wire.codec import Packet, decode, encode
+from common.wire.codec import Packet, encode
 from common.wire.ops import check
 from common.wire.tokens import Key
 
@@ -81,13 +87,17 @@ class Front:
     Attributes:
         now: coarse monotonic seconds, moved on each 0.1 s.
         connections: number -> logged in.
-        half_open: number -> not yet, oldest first.
+        half_open: those not yet.
         entrance: those whose welcome is still to come.
+        web: sockets in the middle of a request, or between two.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
         ending: connections whose token may end before they are looked at anyway.
         tags: gives a connection's tags as the tuple all share.
+        trusted: proxies that are believed.
+        forms, translation: packets as WebSocket and polls carry them.
+        polls: sessions without a socket of their own.
     """
 
     def __init__(
@@ -107,16 +117,20 @@ class Front:
         self.lines = Lines(self)
         self.now = time.monotonic()
         self.connections: dict[int, Connection] = {}
-        self.half_open: dict[int, Connection] = {}
         self.entrance = Entrance()
+        self.half_open = HalfOpens(self.settings.half_open_per_address, self.counters)
+        self.web: set[HalfOpen] = set()
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
         self.ending: set[Connection] = set()
         self.tags: Shared[Tags] = Shared(SETS_SHARED)
+        self.trusted = Trusted(self.settings.trusted_proxies)
+        self.forms = Forms()
+        self.translation = Translation()
+        self.polls = Polls(self)
         rate = self.settings.publishes_per_second
         self.rates = RateTable(rate, BURST * rate)
-        self._addresses: dict[str, dict[int, Connection]] = {}
         self._number = 0
         self._lives: Wheel[Connection] = Wheel(0.5, LIFE_SLOTS, self.now)
         self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
@@ -134,8 +148,8 @@ class Front:
 
     def stop(self) -> None:
         """Cut what is left."""
-        for connection in [*self.half_open.values(), *self.connections.values()]:
-            connection.close("stop")
+        for one in [*self.half_open, *self.connections.values(), *self.web]:
+            one.close("stop")
         for linger in list(self._lingering):
             linger.cut()
         self._timer.stop()
@@ -143,43 +157,39 @@ class Front:
 
     # a connection's life
 
-    def accepted(self, sock: Any, address: str) -> None:
+    def accepted(self, sock: Any, address: str, form: Form = TCP) -> StreamConnection:
         """Take a new socket; its `hello` is awaited."""
-        self._number += 1
         self.counters.accepted += 1
-        connection = Connection(self, self._number, sock, address)
-        self.half_open[connection.number] = connection
-        same = self._addresses.setdefault(address, {})
-        same[connection.number] = connection
+        connection = StreamConnection(self, self.next_number(), sock, address, form)
+        self.await_hello(connection)
+        return connection
+
+    def next_number(self) -> int:
+        """Give a number nothing else has in this gateway's life."""
+        self._number += 1
+        return self._number
+
+    def await_hello(self, connection: Connection) -> None:
+        """A client has come; it must log in within `hello_timeout`."""
         self._lives.add(self.now + self.settings.hello_timeout, connection)
-        if len(same) > self.settings.half_open_per_address:
-            self.counters.half_open_closed += 1
-            next(iter(same.values())).kick("idle", "too many logins of your address are open")
+        self.half_open.add(connection)
 
     def held(self) -> int:
         """Give how many sockets clients hold here, those on their way out too."""
-        return len(self.connections) + len(self.half_open) + len(self._lingering)
+        return len(self.connections) + len(self.half_open) + len(self._lingering) + len(self.web)
 
     def logged_in(self, connection: Connection) -> None:
         """A login is finished: from here on the connection has a user; its welcome follows."""
-        self._no_longer_half_open(connection)
+        self.half_open.discard(connection)
+        connection.address = ""
         self.entrance.enter(connection)
         self.connections[connection.number] = connection
         self.counters.logins += 1
 
-    def _no_longer_half_open(self, connection: Connection) -> None:
-        if self.half_open.pop(connection.number, None) is None:
-            return
-        same = self._addresses[connection.address]
-        del same[connection.number]
-        if not same:
-            del self._addresses[connection.address]
-        connection.address = ""
-
     def gone(self, connection: Connection, why: str) -> None:
         """A connection has ended: take it out of everything."""
         self.log.debug("connection = closed", connection=connection.number, why=why)
-        self._no_longer_half_open(connection)
+        self.half_open.discard(connection)
         self.entrance.gone(connection)
         self.stuck.discard(connection)
         self.ending.discard(connection)
@@ -255,7 +265,7 @@ class Front:
         if not connection.user:
             connection.kick("idle", f"no hello within {self.settings.hello_timeout:g} s")
             return
-        silent_at = connection.heard_at + HEARTBEATS * self.settings.ping
+        silent_at = connection.silent_at(HEARTBEATS)
         expires_at = self.now + connection.exp - time.time()
         if silent_at <= self.now:
             connection.kick("idle", "not heard for too long")
@@ -270,14 +280,13 @@ class Front:
 
     # a packet
 
-    def handle(self, connection: Connection, talk: Talk, body: bytes) -> None:
-        """Decode a packet and have it answered.
+    def handle(self, connection: Connection, talk: Talk, packet: Packet) -> None:
+        """Have a packet answered, within the limits.
 
         Raises:
-            BadPacket, Kick: the connection must end.
+            Kick: the connection must end.
         """
         self.counters.packets += 1
-        packet = decode(body)
         if not connection.user and packet.op != "hello":
             raise Kick("unauthorized", "hello first")
         wait = talk.packets.take(self.now)
@@ -292,6 +301,14 @@ class Front:
             self.lines.wait_for_space(connection)
         if not connection.closed:
             self.dispatch(connection, packet)
+
+    def pace(self, talk: Talk, controls: int) -> None:
+        """Count a carrier's own frames like packets; wait when they are too many."""
+        while controls:
+            wait = talk.packets.take(self.now, controls)
+            if not wait:
+                return
+            sleep(min(wait, PAUSE_LIMIT))
 
     def dispatch(self, connection: Connection, packet: Packet) -> None:
         """Carry out one packet; what is wrong with it is answered, a `hello` then ends the connection."""

@@ -19,16 +19,20 @@ KICKED_AT_ONCE = 200
 """Connections ended between two turns of other greenlets."""
 
 
-def tell_all(front: Front, to: list[str], within: float | None = None) -> None:
+def tell_all(front: Front, to: dict[bool, list[str]], within: float | None = None) -> None:
     """Tell everybody to leave, and whoever comes in from now on. Switches greenlets.
 
     Args:
-        to: gateways to go to, "host:port"; [] when they are not known here.
+        to: whether by HTTP -> gateways to go to, "host:port"; [] when they are not known here.
         within: all are told in so many seconds, and leave in as many; None: at the pace of the
             settings, and each leaves when it is told.
     """
-    body = {"reason": "drain", "after": min(AFTER_SECONDS, within or 0.0)} | ({"to": to} if to else {})
-    frame = front.entrance.goaway = encode("goaway", 0, body)
+    body = {"reason": "drain", "after": min(AFTER_SECONDS, within or 0.0)}
+    frames = {
+        by_http: encode("goaway", 0, body | ({"to": gateways} if gateways else {}))
+        for by_http, gateways in to.items()
+    }
+    front.entrance.goaway = frames
     connections = [one for one in front.connections.values() if one not in front.entrance]
     pace: float = front.settings.drain_per_second
     if within is not None:
@@ -37,7 +41,7 @@ def tell_all(front: Front, to: list[str], within: float | None = None) -> None:
     for told, connection in enumerate(connections):
         while told >= pace * (time.monotonic() - began + STEP):
             sleep(STEP)
-        connection.send(frame)
+        connection.send(frames[connection.by_http])
 
 
 def wait_for_all(front: Front, until: float) -> None:

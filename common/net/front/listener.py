@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import _socket
 import errno
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from gevent import get_hub
 
 from common.errors import ConfigError
+from common.net.front.arrival import Arrival
+from common.net.front.certificate import Certificate
 from common.net.front.front import Front
 from common.net.log import Doubling
 from common.rules.limits import TokenBucket, wait_for
@@ -33,18 +37,24 @@ NO_SPACE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
-    """One listening TCP port.
+    """One listening TCP port, or unix socket.
 
     Args:
+        address: (host, port), or the path of a unix socket, whose file is removed again.
         shared: several processes listen on it (SO_REUSEPORT).
         admits: asked before each connection is taken; False pauses this listener.
         take: called with (socket, address) of each.
     """
 
     def __init__(
-        self, host: str, port: int, shared: bool, admits: Callable[[], bool], take: Callable[[Any, str], None]
+        self,
+        address: tuple[str, int] | str,
+        shared: bool,
+        admits: Callable[[], bool],
+        take: Callable[[Any, str], None],
     ) -> None:
-        self._address = (host, port)
+        self._address = address
+        self._family = _socket.AF_UNIX if isinstance(address, str) else _socket.AF_INET
         self._shared = shared
         self._admits = admits
         self._take = take
@@ -59,8 +69,9 @@ class Listener:
         """
         if self._sock is not None:
             return
-        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        sock = _socket.socket(self._family, _socket.SOCK_STREAM)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        self._remove_file()
         if self._shared:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
         try:
@@ -68,8 +79,8 @@ class Listener:
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
-            host, port = self._address
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; set ROOST_PORT") from None
+            where = self._address if isinstance(self._address, str) else "{}:{}".format(*self._address)
+            raise ConfigError(f"cannot listen on {where}: {error.strerror}; set ROOST_PORT") from None
         sock.setblocking(False)
         self._sock = sock
         self._io = get_hub().loop.io(sock.fileno(), READABLE)
@@ -93,6 +104,11 @@ class Listener:
         self._io.close()
         self._sock.close()
         self._sock = self._io = None
+        self._remove_file()
+
+    def _remove_file(self) -> None:
+        if isinstance(self._address, str):
+            Path(self._address).unlink(missing_ok=True)
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_AT_ONCE):
@@ -100,31 +116,45 @@ class Listener:
                 self.pause()
                 return
             try:
-                descriptor, (address, _port) = self._sock._accept()
+                descriptor, address = self._sock._accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in NO_SPACE:
                     self.pause()
                 return
-            sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
+            sock = _socket.socket(self._family, _socket.SOCK_STREAM, 0, descriptor)
             sock.setblocking(False)
-            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-            self._take(sock, address)
+            if self._family == _socket.AF_INET:
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._take(sock, address[0] if address else "")
+
+
+class Place(NamedTuple):
+    """Where a gateway listens, and for what."""
+
+    port: int
+    shared: bool = False
+    web: bool = False
+    tls: bool = False
 
 
 class Door:
     """All listeners of a gateway, opened and closed by how full it is.
 
     Args:
-        own_port: the gateway's own; shared_port: that of all gateways of the host.
+        places: where to listen.
+        certificate: for those with TLS.
     """
 
-    def __init__(self, front: Front, host: str, own_port: int, shared_port: int) -> None:
+    def __init__(
+        self, front: Front, host: str, places: Sequence[Place], certificate: Certificate | None = None
+    ) -> None:
         self._front = front
+        self._certificate = certificate
         self._listeners = [
-            Listener(host, port, shared, self.admits, self._take)
-            for port, shared in ((own_port, False), (shared_port, True))
+            Listener((host, place.port), place.shared, self.admits, partial(self._take, place))
+            for place in places
         ]
         self._open = False
         self._full = False
@@ -156,9 +186,16 @@ class Door:
             return False
         return not wait_for(rate.full_at, front.now, 1, rate.rate, rate.burst)
 
-    def _take(self, sock: Any, address: str) -> None:
+    def _take(self, place: Place, sock: Any, address: str) -> None:
         self._rate.take(self._front.now)
-        self._front.accepted(sock, address)
+        front = self._front
+        proxied = front.settings.proxy_protocol and address in front.trusted
+        if not (place.web or place.tls or proxied):
+            front.accepted(sock, address)
+            return
+        context = self._certificate.context if place.tls and self._certificate else None
+        arrival = Arrival(front, sock, address, place.web, context)
+        front.process.tasks.spawn(f"arrival {arrival.number}", arrival.run)
 
     def step(self) -> None:
         """Open, close or go on by what has come in; to be called often."""

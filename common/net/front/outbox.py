@@ -1,4 +1,4 @@
-"""What waits for a client that reads slower than we write; exists only while something waits.
+"""What waits for a client that reads slower than we write; of a socket, only while something waits.
 
 Bounded in bytes. Room messages above the bound are skipped, and when the client has
 read half of what waits it gets a `gap` for each such room, with the last offset it did not get.
@@ -19,6 +19,7 @@ from common.wire.codec import encode
 if TYPE_CHECKING:
     from common.net.front.connection import Connection
     from common.net.front.mirror import MirrorRoom
+    from common.net.front.stream import StreamConnection
 
 WRITABLE = 2
 WRITE_BYTES = 65_536
@@ -26,24 +27,23 @@ CAUGHT_UP = 0.5
 """Share of its bound below which an outbox that was full takes room messages again."""
 
 
-class Outbox:
-    """The queue in front of one socket, with its writer.
+class Backlog:
+    """A queue bounded in bytes, and which rooms were skipped because of it.
 
-    Args:
-        connection: whose.
-        rest: what did not go out at once; always taken, it may be half a packet.
+    Attributes:
+        size: bytes that wait.
+        skipped: room -> the last offset that was not queued.
+        stuck_since: since when it is full; 0 while it is not.
     """
 
-    __slots__ = ("_frames", "_io", "connection", "size", "skipped", "stuck_since")
+    __slots__ = ("_frames", "connection", "size", "skipped", "stuck_since")
 
-    def __init__(self, connection: Connection, rest: bytes) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._frames: deque[bytes] = deque((rest,))
-        self.size = len(rest)
+        self._frames: deque[bytes] = deque()
+        self.size = 0
         self.skipped: dict[MirrorRoom, int] = {}
         self.stuck_since = 0.0
-        self._io: Any = get_hub().loop.io(connection.sock.fileno(), WRITABLE)
-        self._io.start(self._writable)
 
     def add(self, frame: bytes) -> None:
         """Queue what must not be skipped."""
@@ -52,24 +52,63 @@ class Outbox:
         if self.size > self.connection.front.outbox_bytes:
             self._stuck()
 
-    def offer(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
-        """Queue a room's messages up to `offset` (0: an event), or skip them when there is no space.
+    def admits(self, size: int, room: MirrorRoom, offset: int) -> bool:
+        """Tell whether a room's messages up to `offset` (0: an event) may be queued; notes it when not.
 
         Once a room was skipped it stays so until its `gap` is sent: order is kept.
         """
-        if room in self.skipped or self.size + len(blob) > self.connection.front.outbox_bytes:
-            if offset or room not in self.skipped:
-                self.skipped[room] = offset or room.offset
-            self.connection.front.counters.skipped += 1
-            self._stuck()
-            return
-        self._frames.append(blob)
-        self.size += len(blob)
+        if room not in self.skipped and self.size + size <= self.connection.front.outbox_bytes:
+            return True
+        if offset or room not in self.skipped:
+            self.skipped[room] = offset or room.offset
+        self.connection.front.counters.skipped += 1
+        self._stuck()
+        return False
 
     def _stuck(self) -> None:
         if not self.stuck_since:
             self.stuck_since = self.connection.front.now
             self.connection.front.stuck.add(self.connection)
+
+    def eased(self, size: int) -> None:
+        """So many bytes wait no more: once it reads again the client is told what it did not get."""
+        self.size -= size
+        connection = self.connection
+        if not self.stuck_since or self.size > connection.front.outbox_bytes * CAUGHT_UP:
+            return
+        self.stuck_since = 0.0
+        connection.front.stuck.discard(connection)
+        skipped, self.skipped = self.skipped, {}
+        for room, offset in skipped.items():
+            if connection in room.members:
+                body = {"room": room.name, "epoch": room.epoch, "offset": offset, "reason": "slow"}
+                connection.send(encode("gap", 0, body))
+
+
+class Outbox(Backlog):
+    """The queue in front of one socket, with its writer.
+
+    Args:
+        connection: whose.
+        rest: what did not go out at once; always taken, it may be half a packet.
+    """
+
+    __slots__ = ("_io",)
+
+    connection: StreamConnection
+
+    def __init__(self, connection: StreamConnection, rest: bytes) -> None:
+        super().__init__(connection)
+        self._frames.append(rest)
+        self.size = len(rest)
+        self._io: Any = get_hub().loop.io(connection.sock.fileno(), WRITABLE)
+        self._io.start(self._writable)
+
+    def offer(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
+        """Queue a room's messages up to `offset` (0: an event), or skip them when there is no space."""
+        if self.admits(len(blob), room, offset):
+            self._frames.append(blob)
+            self.size += len(blob)
 
     def _writable(self) -> None:
         """Write what the socket takes; called by the loop."""
@@ -84,25 +123,12 @@ class Outbox:
         except OSError:
             self.connection.close("lost")
             return
-        self.size -= sent
         if sent < len(chunk):
             frames.appendleft(chunk[sent:])
-        if self.stuck_since and self.size <= self.connection.front.outbox_bytes * CAUGHT_UP:
-            self._catch_up()
+        self.eased(sent)
         if not frames:
             self.close()
             self.connection.outbox = None
-
-    def _catch_up(self) -> None:
-        """The client reads again: tell it what it did not get, in its place behind what waits."""
-        connection = self.connection
-        self.stuck_since = 0.0
-        connection.front.stuck.discard(connection)
-        skipped, self.skipped = self.skipped, {}
-        for room, offset in skipped.items():
-            if connection in room.members:
-                body = {"room": room.name, "epoch": room.epoch, "offset": offset, "reason": "slow"}
-                self.add(encode("gap", 0, body))
 
     def half_sent(self) -> bytes:
         """Give the rest of what has gone out in part."""

@@ -18,6 +18,7 @@ from gevent.event import Event
 from common.keys import Secrets
 from common.net import log as logs
 from common.net.front.connection import Connection
+from common.net.front.web import WebConnection
 from common.net.metrics import Metrics
 from common.net.tasks import Tasks
 from common.places import Places
@@ -99,13 +100,14 @@ class Site:
         self.front = self.gateway.front
         self.front.start()
         self._clients: list[Client] = []
+        self._browsers: list[sockets.socket] = []
 
     def close(self) -> None:
         """End everything."""
         self.front.stop()
         self.process.tasks.stop(1.0)
-        for client in self._clients:
-            client.socket.close()
+        for socket in [*(client.socket for client in self._clients), *self._browsers]:
+            socket.close()
 
     def connect(self) -> Client:
         """Give a client whose connection was just accepted."""
@@ -116,6 +118,15 @@ class Site:
         self.front.accepted(raw, "127.0.0.1")
         self._clients.append(Client(theirs))
         return self._clients[-1]
+
+    def browse(self, address: str = "127.0.0.1", sibling: bool = False) -> sockets.socket:
+        """Give the other end of an HTTP connection that was just accepted."""
+        ours, theirs = sockets.socketpair()
+        theirs.settimeout(SECONDS)
+        web = WebConnection(self.front, ours, address, sibling)
+        self.process.tasks.spawn("web", web.run)
+        self._browsers.append(theirs)
+        return theirs
 
     def give(self, peer: str, kind: str, *rest: Any) -> None:
         """Hand over an item of another process; what it brings is written to clients."""

@@ -7,6 +7,7 @@ from common.net.front import leaving
 from tests.common.net.front.scene import Client, Site
 
 MakeSite = Callable[..., Site]
+NOWHERE: dict[bool, list[str]] = {False: [], True: []}
 
 
 def told(client: Client) -> float:
@@ -22,7 +23,7 @@ def test_clients_are_told_to_leave_at_the_pace_of_the_settings(make_site: MakeSi
     site = make_site(drain_per_second=50)
     clients = [site.log_in(f"user{number}") for number in range(10)]
     began = time.monotonic()
-    leaving.tell_all(site.front, [])
+    leaving.tell_all(site.front, NOWHERE)
     assert time.monotonic() - began >= 0.1
     assert [told(client) for client in clients] == [0.0] * 10
 
@@ -31,21 +32,21 @@ def test_at_a_stop_all_are_told_in_time_however_slow_the_pace(make_site: MakeSit
     site = make_site(drain_per_second=1)
     clients = [site.log_in(f"user{number}") for number in range(20)]
     began = time.monotonic()
-    leaving.tell_all(site.front, ["127.0.0.1:7101"], 0.2)
+    leaving.tell_all(site.front, {False: ["127.0.0.1:7101"], True: []}, 0.2)
     assert time.monotonic() - began < 2.0
     assert [told(client) for client in clients] == [0.2] * 20
 
 
 def test_they_hear_where_to_go(site: Site) -> None:
     client = site.log_in()
-    leaving.tell_all(site.front, ["127.0.0.1:7101"])
+    leaving.tell_all(site.front, {False: ["127.0.0.1:7101"], True: []})
     packet = client.read()
     assert packet is not None and packet[2]["to"] == ["127.0.0.1:7101"]
 
 
 def test_who_comes_in_while_the_gateway_drains_is_told_right_after_its_welcome(site: Site) -> None:
     client = site.connect()
-    leaving.tell_all(site.front, [])
+    leaving.tell_all(site.front, NOWHERE)
     client.send("hello", site.hello(), 1)
     site.answer("open", [77, 5])
     assert client.read_ops(2) == ["ok", "goaway"]
@@ -53,7 +54,7 @@ def test_who_comes_in_while_the_gateway_drains_is_told_right_after_its_welcome(s
 
 def test_who_is_just_coming_in_when_it_begins_to_drain_is_told_once(site: Site) -> None:
     client, go_on = site.open_unwelcomed()
-    leaving.tell_all(site.front, [])
+    leaving.tell_all(site.front, NOWHERE)
     go_on.set()
     client.send("ping", {}, 2)
     assert client.read_ops(3) == ["ok", "goaway", "pong"]

@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from common.errors import ConfigError
-from common.net.front.listener import Door, Listener
+from common.net.front.listener import Door, Listener, Place
 from tests.common.net.front.scene import Site, settle, until
 
 HOST = "127.0.0.1"
@@ -32,7 +32,7 @@ class Entrance:
         self.site, self.front = site, site.front
         self.own, self.shared = ports
         self.front._timer.stop()
-        self.door = Door(self.front, HOST, self.own, self.shared)
+        self.door = Door(self.front, HOST, [Place(self.own), Place(self.shared, shared=True)])
         self.clients: list[socket.socket] = []
 
     def connect(self, number: int = 1, port: int | None = None) -> list[socket.socket]:
@@ -47,7 +47,7 @@ class Entrance:
 
     def leave(self, number: int) -> None:
         """End the oldest connections."""
-        for connection in list(self.front.half_open.values())[:number]:
+        for connection in list(self.front.half_open)[:number]:
             connection.close("test")
 
     def listens(self, port: int) -> bool:
@@ -86,7 +86,7 @@ def test_clients_come_in_by_both_ports(make_entrance: MakeEntrance) -> None:
     entrance.connect(2, entrance.own)
     entrance.connect(2, entrance.shared)
     assert entrance.held() == 4
-    assert {connection.address for connection in entrance.front.half_open.values()} == {HOST}
+    assert {connection.address for connection in entrance.front.half_open} == {HOST}
 
 
 def test_a_taken_port_is_said_with_the_cure(make_entrance: MakeEntrance) -> None:
@@ -196,7 +196,7 @@ def test_a_storm_of_pauses_of_all_kinds_ends_with_an_open_door(make_entrance: Ma
 def test_sockets_on_their_way_out_count_towards_the_limit(make_entrance: MakeEntrance) -> None:
     entrance = make_entrance(max_connections=2)
     entrance.connect(2)
-    for connection in list(entrance.front.half_open.values()):
+    for connection in list(entrance.front.half_open):
         connection.kick("idle", "test")
     entrance.connect(1)
     assert entrance.held() == 0
@@ -214,7 +214,7 @@ def test_a_closed_door_lets_nobody_in_and_stays_closed(make_entrance: MakeEntran
 def test_without_descriptors_accepting_rests_instead_of_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     (port,) = free_ports(1)
     taken: list[Any] = []
-    listener = Listener(HOST, port, False, lambda: True, lambda sock, address: taken.append(sock))
+    listener = Listener((HOST, port), False, lambda: True, lambda sock, address: taken.append(sock))
     listener.open()
     real, tries = listener._sock, []
 
