@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from common.rules.rights import Rights
     from common.rules.tags import Tags
 
+PAUSE_LIMIT = 1.0
+"""Longest pause, in seconds, in reading from a client that sends too many packets."""
 PACE_SECONDS = 0.05
 """How often a connection whose outbox is too full looks whether it may read again."""
 ANSWERS_AWAITED = 16
@@ -49,6 +51,14 @@ class Talk:
         rate = settings.packets_per_second
         self.packets = TokenBucket(rate, BURST * rate)
         self.bytes = TokenBucket(settings.bytes_per_second, BURST * settings.bytes_per_second)
+
+    def pace(self, front: Front, controls: int) -> None:
+        """Count a carrier's own frames like packets; wait when they are too many."""
+        while controls:
+            wait = self.packets.take(front.now, controls)
+            if not wait:
+                return
+            sleep(min(wait, PAUSE_LIMIT))
 
     def is_idle(self, now: float) -> bool:
         """Tell whether a new one would be as good."""

@@ -21,7 +21,7 @@ from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, Un
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front.arrival import Trusted
-from common.net.front.connection import BURST, Connection, Talk
+from common.net.front.connection import BURST, PAUSE_LIMIT, Connection, Talk
 from common.net.front.entrance import Entrance
 from common.net.front.form import TCP, Form, Forms
 from common.net.front.halfopen import HalfOpen, HalfOpens
@@ -55,8 +55,6 @@ HEARTBEATS = 2.5
 STANDSTILL = 2.0
 """A clock this late means that this process did not read: nobody is called silent in that tick."""
 LARGE_ANSWERS = frozenset(("history", "join", "presence"))
-PAUSE_LIMIT = 1.0
-"""Longest pause, in seconds, in reading from a client that sends too many packets."""
 TRIM_PARKED = 500
 """Greenlets given back after which their memory is worth giving back to the system."""
 TRIM_EVERY = 3.0
@@ -301,14 +299,6 @@ class Front:
             self.lines.wait_for_space(connection)
         if not connection.closed:
             self.dispatch(connection, packet)
-
-    def pace(self, talk: Talk, controls: int) -> None:
-        """Count a carrier's own frames like packets; wait when they are too many."""
-        while controls:
-            wait = talk.packets.take(self.now, controls)
-            if not wait:
-                return
-            sleep(min(wait, PAUSE_LIMIT))
 
     def dispatch(self, connection: Connection, packet: Packet) -> None:
         """Carry out one packet; what is wrong with it is answered, a `hello` then ends the connection."""

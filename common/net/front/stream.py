@@ -232,7 +232,7 @@ class StreamConnection(Connection):
         if replies:
             self._write(replies)
         self.let_drain()
-        self.front.pace(talk, controls)
+        talk.pace(self.front, controls)
 
     def _carrier_ended(self, failed: str, replies: bytes) -> None:
         """The client closed, or broke a rule of the carrier, which ends it in its own words."""

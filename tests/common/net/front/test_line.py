@@ -110,10 +110,10 @@ def test_a_connection_with_something_in_line_is_not_parked(make_site: MakeSite) 
     until(lambda: bool(hanging.asked))
     pause_until = time.monotonic() + 0.4
     until(lambda: time.monotonic() > pause_until)
-    assert site.connection()._talk is not None
+    assert site.connection().talk is not None
     hanging.go_on.set()
     assert read(client) == [("ok", 1, "")]
-    until(lambda: site.connection()._talk is None)
+    until(lambda: site.connection().talk is None)
 
 
 def test_a_defect_of_a_handler_ends_its_connection_only(site: Site) -> None:
