@@ -13,7 +13,7 @@ import tempfile
 
 from common.settings import ROOT
 
-WAITING = ("tests/cluster", "tests/loadtest")
+WAITING = ("tests/cluster", "tests/clients", "tests/loadtest")
 PYTEST = (sys.executable, "-m", "pytest")
 
 

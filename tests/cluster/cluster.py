@@ -97,6 +97,12 @@ class Cluster:
             return self.settings.cluster.host, self.places.port
         return self.settings.cluster.host, self.places.tcp_port(gateway_index)
 
+    def web_url(self, gateway_index: int | None = None) -> str:
+        """Give the HTTP address of one gateway, or of the port they share."""
+        places = self.places
+        port = places.web_port if gateway_index is None else places.own_web_port(gateway_index)
+        return f"http://{self.settings.cluster.host}:{port}"
+
     def center_url(self) -> str:
         """Give where center listens."""
         return center.base_url(self.settings, self.places)
