@@ -174,7 +174,7 @@ class Gateway(Service):
                     return
 
     def _others(self) -> dict[bool, list[str]]:
-        """Name the other gateways: whether by HTTP -> "host:port" as clients reach them, [] when not known."""
+        """Name the other gateways: by HTTP or not -> "host:port" as clients reach them, [] when not known."""
         places = self.process.places
         if places.host in WILDCARDS:
             return {False: [], True: []}
