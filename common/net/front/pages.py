@@ -17,6 +17,7 @@ FILES: Final = {
     "/": ("demo/index.html", "text/html; charset=utf-8"),
     "/demo.css": ("demo/demo.css", "text/css; charset=utf-8"),
     "/demo.js": ("demo/demo.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("demo/icon.svg", "image/svg+xml"),
     "/roost.js": ("roost.js", "text/javascript; charset=utf-8"),
 }
 """Path -> file below clients/js, and its type."""
