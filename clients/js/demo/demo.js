@@ -521,6 +521,9 @@ addEventListener("keydown", (event) => {
   const step = event.key === "ArrowUp" ? -1 : 1;
   open(all[(all.indexOf(current) + step + all.length) % all.length]);
 });
+addEventListener("hashchange", () => {
+  if (location.hash.includes("token=")) location.reload();
+});
 setInterval(() => client && showState(), 1_000);
 
 if (takeToken()) enter();

@@ -1,0 +1,252 @@
+"""One room, every carrier."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from tests.cluster.carriers import Browser, Carrier, Curl, Events, Polling, Raw, WebSocket, ask
+from tests.cluster.cluster import Cluster
+from tests.cluster.conftest import MakeCluster
+from tests.waiting import until
+
+ROOM = "plaza/carriers"
+MESSAGES = 1_000
+PAGE = """
+const done = arguments[0];
+window.heard = [];
+const socket = new WebSocket(`ws://${location.host}/ws`, ["roost.v1.json"]);
+socket.onopen = () => {
+  socket.send(JSON.stringify(["hello", 1, {v: 1, token: arguments[0], device: "page"}]));
+  socket.send(JSON.stringify(["join", 2, {room: arguments[1]}]));
+};
+socket.onmessage = (event) => {
+  const [op, id, body] = JSON.parse(event.data);
+  if (op === "message") window.heard.push([body.offset, body.data]);
+  if (op === "ok" && id === 2) window.joined = true;
+};
+"""
+
+
+def need(*programs: str) -> None:
+    """Skip where a program is missing; in CI that is a failure."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"CI must install {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def web(cluster: Cluster, index: int | None = None) -> tuple[str, int]:
+    """Give (host, port) of HTTP: of one gateway, or of the port they share."""
+    places = cluster.places
+    return cluster.settings.cluster.host, places.web_port if index is None else places.own_web_port(index)
+
+
+def hello(cluster: Cluster, uid: str, **more: Any) -> dict[str, Any]:
+    """Give the body of a hello."""
+    return {"v": 1, "token": cluster.token(uid), "device": "d", **more}
+
+
+def messages(client: Carrier | Raw, count: int) -> list[tuple[int, Any]]:
+    """Read on until so many messages were seen; give (offset, data) each."""
+    heard = [(body["offset"], body["data"]) for op, _, body in client.seen if op == "message"]
+    while len(heard) < count:
+        packet = client.read()
+        assert packet is not None
+        if packet[0] == "message":
+            heard.append((packet[2]["offset"], packet[2]["data"]))
+    return heard
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    need("chromium", "chromedriver")
+    made = Browser()
+    yield made
+    made.close()
+
+
+def test_every_kind_of_client_sees_the_same_thousand_messages_in_the_same_order(
+    cluster: Cluster, browser: Browser
+) -> None:
+    need("curl")
+    browser.open("http://{}:{}/healthz".format(*web(cluster, 1)))
+    browser.run(PAGE, cluster.token("browser"), ROOM)
+    until(lambda: browser.run("return window.joined === true"), 20)
+    raw = Raw(cluster.tcp(0), timeout=30)
+    raw.hello(cluster.token("tcp"))
+    clients: list[Carrier | Raw] = [
+        raw,
+        WebSocket(web(cluster, 1), hello(cluster, "ws")),
+        Events(web(cluster, 0), hello(cluster, "sse")),
+        Curl(web(cluster, 1), hello(cluster, "curl")),
+    ]
+    for client in clients:
+        client.ok("join", {"room": ROOM})
+    data = [{"n": number, "text": "grüße", "bin": {"$bin": "AP8="}} for number in range(MESSAGES)]
+    with WebSocket(web(cluster), hello(cluster, "speaker")) as speaker:
+        speaker.ok("join", {"room": ROOM})
+        reading = [gevent.spawn(messages, client, MESSAGES) for client in clients]
+        for one in data:
+            speaker.send("publish", {"room": ROOM, "data": one})
+        heard = [greenlet.get(timeout=60) for greenlet in reading]
+    expected = list(enumerate(data, 1))
+    in_msgpack = [(offset, {**one, "bin": b"\x00\xff"}) for offset, one in expected]
+    assert heard[0] == in_msgpack
+    assert all(other == expected for other in heard[1:])
+    until(lambda: browser.run("return window.heard.length") >= MESSAGES, 20)
+    assert browser.run("return window.heard") == [list(one) for one in expected]
+    for client in clients:
+        client.close()
+
+
+MAKERS: dict[str, Callable[[Cluster, int, dict[str, Any]], Any]] = {
+    "websocket": lambda cluster, index, body: WebSocket(web(cluster, index), body),
+    "poll": lambda cluster, index, body: Polling(web(cluster, index), body),
+    "tcp": lambda cluster, index, body: _tcp(cluster, index, body),
+}
+
+
+def _tcp(cluster: Cluster, index: int, body: dict[str, Any]) -> Raw:
+    raw = Raw(cluster.tcp(index), timeout=20)
+    raw.welcome = raw.ok("hello", body)  # type: ignore[attr-defined]
+    return raw
+
+
+def test_a_client_that_changes_its_carrier_under_load_hears_each_message_once(cluster: Cluster) -> None:
+    room, total, sending = "plaza/keep.hopping", 0, True
+    speaker = WebSocket(web(cluster, 0), hello(cluster, "steady"))
+    speaker.ok("join", {"room": room})
+
+    def speak() -> int:
+        number = 0
+        while sending:
+            number += 1
+            speaker.send("publish", {"room": room, "data": number})
+            speaker.send("send", {"to": "hopper", "data": number, "keep": True})
+            gevent.sleep(0.02)
+        return number
+
+    first = _tcp(cluster, 0, hello(cluster, "hopper"))
+    joined = first.ok("join", {"room": room})
+    resume, place = first.welcome["resume"], (joined["epoch"], joined["offset"])  # type: ignore[attr-defined]
+    first.close()
+    speaking = gevent.spawn(speak)
+    in_room: list[int] = []
+    in_inbox: list[int] = []
+    last_seq = 0
+
+    def take(client: Any) -> None:
+        nonlocal place, last_seq
+        for op, _, body in client.seen:
+            if op == "message" and body["offset"] > place[1]:
+                place = (place[0], body["offset"])
+                in_room.append(body["data"])
+            elif op == "inbox" and body["seq"] > last_seq:
+                last_seq = body["seq"]
+                in_inbox.append(body["data"])
+        client.seen.clear()
+
+    for hop in range(20):
+        kind = ("websocket", "poll", "tcp")[hop % 3]
+        client = MAKERS[kind](cluster, hop % 2, {"v": 1, "resume": resume, "device": "d"})
+        resume = client.welcome["resume"]
+        joined = client.ok("join", {"room": room, "since": {"epoch": place[0], "offset": place[1]}})
+        assert joined["recovered"]
+        for body in joined["messages"]:
+            client.seen.append(("message", 0, body))
+        client.seen.sort(key=lambda packet: packet[2].get("offset", 0))
+        until_time = time.monotonic() + 0.15
+        while time.monotonic() < until_time:
+            client.read()
+        take(client)
+        if last_seq:
+            client.ok("ack", {"seq": last_seq})
+        take(client)
+        client.close()
+    sending = False
+    total = speaking.get(timeout=20)
+    with _tcp(cluster, 1, {"v": 1, "resume": resume, "device": "d"}) as client:
+        joined = client.ok("join", {"room": room, "since": {"epoch": place[0], "offset": place[1]}})
+        client.seen += [("message", 0, body) for body in joined["messages"]]
+        client.seen.sort(key=lambda packet: packet[2].get("offset", 0))
+        take(client)
+        while len(in_room) < total or len(in_inbox) < total:
+            client.read()
+            take(client)
+    assert in_room == in_inbox == list(range(1, total + 1))
+    speaker.close()
+
+
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+frontend front
+  bind 127.0.0.1:{port}
+  default_backend gateways
+backend gateways
+  balance roundrobin
+{servers}
+"""
+
+
+def test_polls_dealt_out_over_two_gateways_lose_nothing_and_do_nothing_twice(
+    cluster: Cluster, tmp_path: Any
+) -> None:
+    need("haproxy")
+    import socket
+    import subprocess
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    servers = "\n".join(f"  server g{i} {web(cluster, i)[0]}:{web(cluster, i)[1]}" for i in range(2))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(HAPROXY.format(port=port, servers=servers))
+    balancer = subprocess.Popen(["haproxy", "-db", "-q", "-f", str(config)])
+    try:
+        until(lambda: _answers(("127.0.0.1", port)), 10)
+        client = Polling(("127.0.0.1", port), hello(cluster, "dealt"))
+        room = "plaza/dealt"
+        client.ok("join", {"room": room})
+        for number in range(1, 41):
+            client.send("publish", {"room": room, "data": number})
+            if number % 5 == 0:
+                client._sent -= 1
+                client.write(["publish", 99, {"room": room, "data": number}])
+        assert [data for _, data in messages(client, 40)] == list(range(1, 41))
+        before = client.cursor
+        client.cursor = before - 10
+        client._post(None, 0)
+        assert client.cursor == before - 10 or client.cursor == before
+        client.close()
+    finally:
+        balancer.terminate()
+        balancer.wait(10)
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        return ask(address, "GET", "/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_gateway_killed_under_a_session_is_told_and_resume_goes_on(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster()
+    client = Polling(web(cluster, 0), hello(cluster, "bereft"))
+    pid = cluster.kill("gateway-0")
+    cluster.wait_restarted("gateway-0", pid)
+    cluster.wait_ready()
+    assert ask(web(cluster, 1), "POST", f"/poll?sid={client.sid}&cursor=0")[0] == 404
+    with Polling(web(cluster, 1), {"v": 1, "resume": client.welcome["resume"], "device": "d"}) as again:
+        assert again.welcome["uid"] == "bereft"
