@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import threading
 from collections import deque
@@ -14,8 +15,11 @@ from itertools import count
 from types import TracebackType
 from typing import Any
 
-from websockets.sync.client import connect
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from tests.cluster.raw import Packet, Raw
 
@@ -68,7 +72,7 @@ class Carrier:
 
 
 class WebSocket(Carrier):
-    """A WebSocket by the `websockets` package.
+    """A WebSocket by the `websockets` package, over a socket that waits in its greenlet.
 
     Args:
         hello: the body of its hello.
@@ -78,21 +82,46 @@ class WebSocket(Carrier):
     def __init__(self, address: Address, hello: dict[str, Any], subprotocol: str = "roost.v1.json") -> None:
         super().__init__()
         protocols = [Subprotocol(subprotocol)] if subprotocol else None
-        self._socket = connect(
-            f"ws://{address[0]}:{address[1]}/ws", subprotocols=protocols, legacy=True, open_timeout=SECONDS
-        )
+        uri = parse_uri(f"ws://{address[0]}:{address[1]}/ws")
+        self.protocol = ClientProtocol(uri, subprotocols=protocols)
+        self.socket = socket.create_connection(address, SECONDS)
+        self._texts: deque[str] = deque()
+        self.protocol.send_request(self.protocol.connect())
+        self._flush()
+        while self.protocol.state is State.CONNECTING:
+            self._receive()
+        assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
         self.welcome = self.ok("hello", hello)
 
+    def _flush(self) -> None:
+        for data in self.protocol.data_to_send():
+            if data:
+                self.socket.sendall(data)
+
+    def _receive(self) -> None:
+        data = self.socket.recv(65_536)
+        if not data:
+            self.protocol.receive_eof()
+            raise AssertionError(f"the stream ended: {self.protocol.close_rcvd}")
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
+            if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                self._texts.append(bytes(event.data).decode())
+        self._flush()
+
     def write(self, packet: list[Any]) -> None:
-        self._socket.send(json.dumps(packet))
+        self.protocol.send_text(json.dumps(packet).encode())
+        self._flush()
 
     def read(self) -> Packet:
-        op, number, body = json.loads(self._socket.recv(SECONDS))
+        while not self._texts:
+            self._receive()
+        op, number, body = json.loads(self._texts.popleft())
         self.seen.append((op, number, body))
         return op, number, body
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
 
 def ask(address: Address, method: str, target: str, body: Any = None) -> tuple[int, bytes]:
@@ -117,11 +146,11 @@ class Session(Carrier):
         answer = json.loads(body)
         self.sid, self.welcome = answer["sid"], answer["welcome"]
         self.cursor = 0
-        self._sent = 0
+        self.n = 0
 
-    def target(self, wait: int) -> str:
-        """Give the target of its next request."""
-        return f"/poll?sid={self.sid}&cursor={self.cursor}&n={self._sent + 1}&wait={wait}"
+    def target(self, n: int, wait: int) -> str:
+        """Give the target of a request whose first packet has this number."""
+        return f"/poll?sid={self.sid}&cursor={self.cursor}&n={max(1, n)}&wait={wait}"
 
     def close(self) -> None:
         ask(self.address, "POST", f"/poll/close?sid={self.sid}")
@@ -133,20 +162,36 @@ class Polling(Session):
     def __init__(self, address: Address, hello: dict[str, Any]) -> None:
         super().__init__(address, hello)
         self._waiting: deque[Packet] = deque()
+        self._last: list[Any] = []
 
     def write(self, packet: list[Any]) -> None:
-        self._post([packet], 0)
-        self._sent += 1
+        self.post(self.n + 1, [packet])
+        self.n += 1
+        self._last = packet
+
+    def repeat(self, cut: bool = False) -> None:
+        """Send the last packet again, as after an answer that was lost.
+
+        Args:
+            cut: first a request that ends in the middle.
+        """
+        if cut:
+            body = json.dumps([self._last]).encode()
+            head = f"POST {self.target(self.n, 0)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+            with socket.create_connection(self.address, SECONDS) as half:
+                half.sendall(head.encode() + body[:-5])
+        self.post(self.n, [self._last])
 
     def read(self) -> Packet:
         while not self._waiting:
-            self._post(None, 20)
+            self.post(self.n, None, 20)
         packet = self._waiting.popleft()
         self.seen.append(packet)
         return packet
 
-    def _post(self, packets: list[Any] | None, wait: int) -> None:
-        status, body = ask(self.address, "POST", self.target(wait), packets)
+    def post(self, n: int, packets: list[Any] | None, wait: int = 0) -> None:
+        """Poll, and take what comes."""
+        status, body = ask(self.address, "POST", self.target(n, wait), packets)
         assert status == 200, (status, body)
         self.take(json.loads(body))
 
@@ -162,8 +207,8 @@ class Polling(Session):
 class Curl(Polling):
     """Long polling by the curl program, one process for each request."""
 
-    def _post(self, packets: list[Any] | None, wait: int) -> None:
-        url = "http://{}:{}{}".format(*self.address, self.target(wait))
+    def post(self, n: int, packets: list[Any] | None, wait: int = 0) -> None:
+        url = "http://{}:{}{}".format(*self.address, self.target(n, wait))
         data = json.dumps(packets) if packets else ""
         command = ["curl", "-sS", "--max-time", "40", "--data-binary", data, url]
         self.take(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
@@ -181,9 +226,9 @@ class Events(Session):
         self._confirmed = 0
 
     def write(self, packet: list[Any]) -> None:
-        status, body = ask(self.address, "POST", self.target(0), [packet])
+        status, body = ask(self.address, "POST", self.target(self.n + 1, 0), [packet])
         assert (status, json.loads(body)["packets"]) == (200, []), body
-        self._sent += 1
+        self.n += 1
 
     def read(self) -> Packet:
         number, packet = 0, None
@@ -199,7 +244,7 @@ class Events(Session):
         self.cursor = number
         if self.cursor - self._confirmed >= 200:
             self._confirmed = self.cursor
-            ask(self.address, "POST", self.target(0))
+            ask(self.address, "POST", self.target(self.n, 0))
         op, request, body = packet
         self.seen.append((op, request, body))
         return op, request, body

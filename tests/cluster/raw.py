@@ -16,7 +16,7 @@ Packet = tuple[str, int, dict[str, Any]]
 
 
 class Raw:
-    """One TCP connection; what is read is kept in `seen`.
+    """One TCP connection; what is read is kept in `seen`, `welcome` is for whoever logs it in.
 
     Args:
         address: (host, port) of a gateway.
@@ -42,6 +42,7 @@ class Raw:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.seen: list[Packet] = []
+        self.welcome: dict[str, Any] = {}
         self.ended = False
         self._buffer = b""
         self._numbers = count(1)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from tests.cluster.carriers import Browser, Carrier, Curl, Events, Polling, Raw, WebSocket, ask
 from tests.cluster.cluster import Cluster
@@ -19,7 +23,6 @@ from tests.waiting import until
 ROOM = "plaza/carriers"
 MESSAGES = 1_000
 PAGE = """
-const done = arguments[0];
 window.heard = [];
 const socket = new WebSocket(`ws://${location.host}/ws`, ["roost.v1.json"]);
 socket.onopen = () => {
@@ -107,81 +110,96 @@ def test_every_kind_of_client_sees_the_same_thousand_messages_in_the_same_order(
         client.close()
 
 
-MAKERS: dict[str, Callable[[Cluster, int, dict[str, Any]], Any]] = {
-    "websocket": lambda cluster, index, body: WebSocket(web(cluster, index), body),
-    "poll": lambda cluster, index, body: Polling(web(cluster, index), body),
-    "tcp": lambda cluster, index, body: _tcp(cluster, index, body),
-}
-
-
-def _tcp(cluster: Cluster, index: int, body: dict[str, Any]) -> Raw:
+def tcp(cluster: Cluster, index: int, body: dict[str, Any]) -> Raw:
     raw = Raw(cluster.tcp(index), timeout=20)
-    raw.welcome = raw.ok("hello", body)  # type: ignore[attr-defined]
+    raw.welcome = raw.ok("hello", body)
     return raw
 
 
+MAKERS: tuple[Callable[[Cluster, int, dict[str, Any]], Any], ...] = (
+    lambda cluster, index, body: WebSocket(web(cluster, index), body),
+    lambda cluster, index, body: Polling(web(cluster, index), body),
+    tcp,
+)
+
+
+class Hopper:
+    """A device that keeps its place while it changes what carries it.
+
+    Attributes:
+        said, told: what it heard in the room, and in its inbox, each once.
+    """
+
+    def __init__(self, cluster: Cluster, room: str) -> None:
+        self.cluster = cluster
+        self.room = room
+        self.said: list[int] = []
+        self.told: list[int] = []
+        self.seq = 0
+        with tcp(cluster, 0, hello(cluster, "hopper")) as client:
+            joined = client.ok("join", {"room": room})
+            self.resume = client.welcome["resume"]
+        self.epoch, self.offset = joined["epoch"], joined["offset"]
+
+    def come(self, make: Callable[[Cluster, int, dict[str, Any]], Any], index: int) -> Any:
+        """Log in by another carrier where it was; give the client."""
+        client = make(self.cluster, index, {"v": 1, "resume": self.resume, "device": "d"})
+        self.resume = client.welcome["resume"]
+        joined = client.ok("join", {"room": self.room, "since": {"epoch": self.epoch, "offset": self.offset}})
+        assert joined["recovered"]
+        missed = [("message", 0, body) for body in joined["messages"]]
+        client.seen = sorted([*missed, *client.seen], key=lambda packet: packet[2].get("offset", 0))
+        return client
+
+    def take(self, client: Any) -> None:
+        """Take what was heard, dropping what is known by its number."""
+        for op, _, body in client.seen:
+            if op == "message" and body["offset"] > self.offset:
+                self.offset = body["offset"]
+                self.said.append(body["data"])
+            elif op == "inbox" and body["seq"] > self.seq:
+                self.seq = body["seq"]
+                self.told.append(body["data"])
+        client.seen.clear()
+
+    def stay(self, client: Any, seconds: float) -> None:
+        """Listen for a while, ack, and leave without a word."""
+        until_time = time.monotonic() + seconds
+        while time.monotonic() < until_time:
+            client.read()
+        self.take(client)
+        if self.seq:
+            client.ok("ack", {"seq": self.seq})
+            self.take(client)
+        client.close()
+
+
 def test_a_client_that_changes_its_carrier_under_load_hears_each_message_once(cluster: Cluster) -> None:
-    room, total, sending = "plaza/keep.hopping", 0, True
+    room, sending = "plaza/keep.hopping", Event()
+    hopper = Hopper(cluster, room)
     speaker = WebSocket(web(cluster, 0), hello(cluster, "steady"))
     speaker.ok("join", {"room": room})
 
     def speak() -> int:
         number = 0
-        while sending:
+        while not sending.is_set():
             number += 1
             speaker.send("publish", {"room": room, "data": number})
             speaker.send("send", {"to": "hopper", "data": number, "keep": True})
-            gevent.sleep(0.02)
+            sending.wait(0.02)
         return number
 
-    first = _tcp(cluster, 0, hello(cluster, "hopper"))
-    joined = first.ok("join", {"room": room})
-    resume, place = first.welcome["resume"], (joined["epoch"], joined["offset"])  # type: ignore[attr-defined]
-    first.close()
     speaking = gevent.spawn(speak)
-    in_room: list[int] = []
-    in_inbox: list[int] = []
-    last_seq = 0
-
-    def take(client: Any) -> None:
-        nonlocal place, last_seq
-        for op, _, body in client.seen:
-            if op == "message" and body["offset"] > place[1]:
-                place = (place[0], body["offset"])
-                in_room.append(body["data"])
-            elif op == "inbox" and body["seq"] > last_seq:
-                last_seq = body["seq"]
-                in_inbox.append(body["data"])
-        client.seen.clear()
-
     for hop in range(20):
-        kind = ("websocket", "poll", "tcp")[hop % 3]
-        client = MAKERS[kind](cluster, hop % 2, {"v": 1, "resume": resume, "device": "d"})
-        resume = client.welcome["resume"]
-        joined = client.ok("join", {"room": room, "since": {"epoch": place[0], "offset": place[1]}})
-        assert joined["recovered"]
-        for body in joined["messages"]:
-            client.seen.append(("message", 0, body))
-        client.seen.sort(key=lambda packet: packet[2].get("offset", 0))
-        until_time = time.monotonic() + 0.15
-        while time.monotonic() < until_time:
-            client.read()
-        take(client)
-        if last_seq:
-            client.ok("ack", {"seq": last_seq})
-        take(client)
-        client.close()
-    sending = False
+        hopper.stay(hopper.come(MAKERS[hop % 3], hop % 2), 0.15)
+    sending.set()
     total = speaking.get(timeout=20)
-    with _tcp(cluster, 1, {"v": 1, "resume": resume, "device": "d"}) as client:
-        joined = client.ok("join", {"room": room, "since": {"epoch": place[0], "offset": place[1]}})
-        client.seen += [("message", 0, body) for body in joined["messages"]]
-        client.seen.sort(key=lambda packet: packet[2].get("offset", 0))
-        take(client)
-        while len(in_room) < total or len(in_inbox) < total:
+    with hopper.come(tcp, 1) as client:
+        hopper.take(client)
+        while len(hopper.said) < total or len(hopper.told) < total:
             client.read()
-            take(client)
-    assert in_room == in_inbox == list(range(1, total + 1))
+            hopper.take(client)
+    assert hopper.said == hopper.told == list(range(1, total + 1))
     speaker.close()
 
 
@@ -201,40 +219,43 @@ backend gateways
 
 
 def test_polls_dealt_out_over_two_gateways_lose_nothing_and_do_nothing_twice(
-    cluster: Cluster, tmp_path: Any
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     need("haproxy")
-    import socket
-    import subprocess
-
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    servers = "\n".join(f"  server g{i} {web(cluster, i)[0]}:{web(cluster, i)[1]}" for i in range(2))
+    servers = "\n".join("  server g{} {}:{}".format(i, *web(cluster, i)) for i in range(2))
     config = tmp_path / "haproxy.cfg"
     config.write_text(HAPROXY.format(port=port, servers=servers))
     balancer = subprocess.Popen(["haproxy", "-db", "-q", "-f", str(config)])
+    room = "plaza/dealt"
     try:
-        until(lambda: _answers(("127.0.0.1", port)), 10)
-        client = Polling(("127.0.0.1", port), hello(cluster, "dealt"))
-        room = "plaza/dealt"
-        client.ok("join", {"room": room})
-        for number in range(1, 41):
-            client.send("publish", {"room": room, "data": number})
-            if number % 5 == 0:
-                client._sent -= 1
-                client.write(["publish", 99, {"room": room, "data": number}])
-        assert [data for _, data in messages(client, 40)] == list(range(1, 41))
-        before = client.cursor
-        client.cursor = before - 10
-        client._post(None, 0)
-        assert client.cursor == before - 10 or client.cursor == before
-        client.close()
+        until(lambda: answers(("127.0.0.1", port)), 10)
+        with Polling(("127.0.0.1", port), hello(cluster, "dealt")) as client:
+            client.ok("join", {"room": room})
+            for number in range(1, 41):
+                client.send("publish", {"room": room, "data": number})
+                client.repeat(cut=number % 2 == 0)
+            assert [data for _, data in messages(client, 40)] == list(range(1, 41))
     finally:
         balancer.terminate()
         balancer.wait(10)
 
 
-def _answers(address: tuple[str, int]) -> bool:
+def test_two_posts_that_race_keep_their_order(cluster: Cluster) -> None:
+    room = "plaza/racing"
+    with Polling(web(cluster, 0), hello(cluster, "racer")) as client:
+        client.ok("join", {"room": room})
+        pairs = [["publish", 0, {"room": room, "data": number}] for number in (1, 2)]
+        first, second = client.n + 1, client.n + 2
+        behind = gevent.spawn(client.post, second, [pairs[1]])
+        client.post(first, [pairs[0]])
+        behind.get(timeout=10)
+        assert [data for _, data in messages(client, 2)] == [1, 2]
+
+
+def answers(address: tuple[str, int]) -> bool:
+    """Tell whether a gateway answers there."""
     try:
         return ask(address, "GET", "/healthz")[0] == 200
     except OSError:
@@ -245,8 +266,7 @@ def test_a_gateway_killed_under_a_session_is_told_and_resume_goes_on(make_cluste
     cluster = make_cluster()
     client = Polling(web(cluster, 0), hello(cluster, "bereft"))
     pid = cluster.kill("gateway-0")
-    cluster.wait_restarted("gateway-0", pid)
-    cluster.wait_ready()
+    cluster.wait_healed({"gateway-0": pid})
     assert ask(web(cluster, 1), "POST", f"/poll?sid={client.sid}&cursor=0")[0] == 404
     with Polling(web(cluster, 1), {"v": 1, "resume": client.welcome["resume"], "device": "d"}) as again:
         assert again.welcome["uid"] == "bereft"
