@@ -11,6 +11,8 @@ import jwt
 
 from common.wire.names import is_name
 
+PRODUCT = "demo"
+"""Taken where none is given."""
 RIGHTS = ("join", "publish", "history", "presence")
 SCOPES = ("send", "watch", "profile", "enter")
 TAG_LIMIT = 16

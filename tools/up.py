@@ -10,16 +10,20 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from common.keys import load_secrets
 from common.places import Places
 from common.settings import Settings
 from tools import cluster
 from tools.progress import Progress
+from tools.tokens import PRODUCT, make_token
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TURN = 0.1
 """Seconds between two looks at the signals and at supervisord."""
 PATIENCE = 60.0
 """Seconds after which `up` says what is missing; with --detach it also ends then."""
+PAGE_TOKEN_SECONDS = 12 * 3600
+"""How long the printed address of the demo page lets in whoever has it."""
 
 
 class Ending:
@@ -114,12 +118,21 @@ def down(settings: Settings, report: Callable[[str], None] = say) -> int:
 def greeting(settings: Settings, places: Places, seconds: float, detach: bool) -> str:
     """Say where everything is and what to try next."""
     host = settings.cluster.host
+    browser = f"http://{host}:{places.web_port}"
     lines = [
         f"Roost is ready ({seconds:.1f} s).",
         "",
-        f"  clients    {host}:{places.port}   all gateways share it",
+        f"  clients    {host}:{places.port}   TCP, all gateways share it",
+        f"             {browser}   WebSocket /ws, long polling /poll, events /sse",
     ]
-    lines += [f"  {name}  {host}:{places.tcp_port(i)}" for i, name in enumerate(places.gateways)]
+    if settings.gateway.tls_certificate:
+        lines += [
+            f"             {host}:{places.tls_port} and https://{host}:{places.tls_web_port}   with TLS"
+        ]
+    lines += [
+        f"  {name}  {host}:{places.tcp_port(i)} and :{places.own_web_port(i)}"
+        for i, name in enumerate(places.gateways)
+    ]
     lines += [
         f"  center     http://{settings.center.host}:{places.center_port}   /healthz /metrics /v1/status",
         f"  state      {places.run_dir}   (log/ has a file per process)",
@@ -127,8 +140,15 @@ def greeting(settings: Settings, places: Places, seconds: float, detach: bool) -
         "Try in two more terminals:",
         "  ./roost chat plaza/lobby --as alice",
         f"  ./roost chat plaza/lobby --as bob --gateway {min(1, len(places.gateways) - 1)}",
+        "and in a browser, as carol (the address is her key for half a day):",
+        f"  {browser}/#room=plaza/lobby&token={_token(places, 'carol')}",
         "",
         "./roost status shows it, ./roost logs reads it; "
         + ("./roost down ends it." if detach else "Ctrl-C here ends it."),
     ]
     return "\n".join(lines)
+
+
+def _token(places: Places, uid: str) -> str:
+    key = load_secrets(places.run_dir).token_key
+    return make_token(key, uid, PRODUCT, time.time(), PAGE_TOKEN_SECONDS, {})
