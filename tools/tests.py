@@ -1,8 +1,8 @@
 """`make test`: all tests, in two processes at once.
 
-The tests on real clusters wait most of their time, for processes to come back or to
-stay frozen; the others compute. Side by side they take little more than the slower
-of the two. With arguments it is plain pytest.
+The tests of what clusters survive wait most of their time, for processes to come back
+or to stay frozen; the others compute. Side by side they take little more than the
+slower of the two. With arguments it is plain pytest.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import tempfile
 
 from common.settings import ROOT
 
-WAITING = ("tests/cluster", "tests/clients", "tests/loadtest")
+WAITING = ("tests/cluster",)
 PYTEST = (sys.executable, "-m", "pytest")
+SLOWEST = ("--durations=25", "--durations-min=2")
 
 
 def main(arguments: list[str]) -> int:
@@ -23,9 +24,11 @@ def main(arguments: list[str]) -> int:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
     computing = [f"--ignore={folder}" for folder in WAITING]
     with tempfile.TemporaryFile() as output:
-        other = subprocess.Popen([*PYTEST, *computing], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        other = subprocess.Popen(
+            [*PYTEST, *SLOWEST, *computing], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
         try:
-            code = subprocess.run([*PYTEST, *WAITING], cwd=ROOT).returncode
+            code = subprocess.run([*PYTEST, *SLOWEST, *WAITING], cwd=ROOT).returncode
         finally:
             code_of_other = other.wait()
         output.seek(0)

@@ -22,6 +22,7 @@ TURN = 0.1
 """Seconds between two looks at the signals and at supervisord."""
 PATIENCE = 60.0
 """Seconds after which `up` says what is missing; with --detach it also ends then."""
+GUEST = "carol"
 PAGE_TOKEN_SECONDS = 12 * 3600
 """How long the printed address of the demo page lets in whoever has it."""
 
@@ -64,7 +65,7 @@ def up(settings: Settings, detach: bool) -> int:
     progress = Progress(settings, places, say)
     ready = _wait_ready(progress, ending, supervisord, detach)
     if ready:
-        say(greeting(settings, places, progress.seconds, detach))
+        say(greeting(settings, places, progress.seconds, detach, _token(places, GUEST)))
     if detach and not ending.wanted and supervisord.poll() is None:
         return 0 if ready else 1
     while not ending.wanted and supervisord.poll() is None:
@@ -115,8 +116,8 @@ def down(settings: Settings, report: Callable[[str], None] = say) -> int:
     return 0
 
 
-def greeting(settings: Settings, places: Places, seconds: float, detach: bool) -> str:
-    """Say where everything is and what to try next."""
+def greeting(settings: Settings, places: Places, seconds: float, detach: bool, token: str) -> str:
+    """Say where everything is and what to try next; `token` lets GUEST in on the page."""
     host = settings.cluster.host
     browser = f"http://{host}:{places.web_port}"
     lines = [
@@ -140,8 +141,8 @@ def greeting(settings: Settings, places: Places, seconds: float, detach: bool) -
         "Try in two more terminals:",
         "  ./roost chat plaza/lobby --as alice",
         f"  ./roost chat plaza/lobby --as bob --gateway {min(1, len(places.gateways) - 1)}",
-        "and in a browser, as carol (the address is her key for half a day):",
-        f"  {browser}/#room=plaza/lobby&token={_token(places, 'carol')}",
+        f"and in a browser, as {GUEST} (the address is her key for half a day):",
+        f"  {browser}/#room=plaza/lobby&token={token}",
         "",
         "./roost status shows it, ./roost logs reads it; "
         + ("./roost down ends it." if detach else "Ctrl-C here ends it."),

@@ -46,13 +46,14 @@ def test_a_terminal_that_is_gone_does_not_stop_the_end(monkeypatch: pytest.Monke
 
 def test_the_greeting_names_every_address_and_what_to_try(tmp_path: Path) -> None:
     settings = load({"ROOST_PORT": "9000", "ROOST_RUN_DIR": str(tmp_path)})
-    text = up.greeting(settings, Places(settings), 3.21, detach=False)
+    text = up.greeting(settings, Places(settings), 3.21, detach=False, token="T")
     for words in (
         "ready (3.2 s)",
         "127.0.0.1:9000",
         "127.0.0.1:9100",
         "127.0.0.1:9101",
         "http://127.0.0.1:9002",
+        "http://127.0.0.1:9001/#room=plaza/lobby&token=T",
         str(tmp_path),
         "./roost chat plaza/lobby --as alice",
         "--as bob --gateway 1",
@@ -63,7 +64,7 @@ def test_the_greeting_names_every_address_and_what_to_try(tmp_path: Path) -> Non
 
 def test_in_the_background_it_names_the_command_that_ends_it() -> None:
     settings = load({"ROOST_CLUSTER_GATEWAYS": "1"})
-    text = up.greeting(settings, Places(settings), 1.0, detach=True)
+    text = up.greeting(settings, Places(settings), 1.0, detach=True, token="T")
     assert "./roost down ends it" in text
     assert "--as bob --gateway 0" in text
 
