@@ -17,7 +17,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gevent import get_hub, sleep
+from gevent import Timeout, get_hub, sleep
 from gevent.event import Event
 
 from common.errors import BadField, NotFound, RequestError
@@ -189,8 +189,9 @@ class WebConnection:
         left = until - time.monotonic()
         if left <= 0:
             return b""
-        self.sock.settimeout(left)
-        data: bytes = self.sock.recv(READ_BYTES)
+        self.sock.settimeout(None)
+        with Timeout(left, TimeoutError):
+            data: bytes = self.sock.recv(READ_BYTES)
         return data
 
     def wait(self, event: Event, seconds: float) -> None:
