@@ -21,6 +21,8 @@ from common.errors import RequestError
 HEAD_BYTES: Final = 16_384
 """Largest head of a request: a token in its address, and cookies of the same site, fit."""
 HEADERS: Final = 100
+CHUNKING: Final = 8
+"""Bytes on the wire for each byte of a body: chunks of one byte, the smallest, take six."""
 IDLE, HEAD, BODY = "idle", "head", "body"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,7 +42,7 @@ class Request(NamedTuple):
         target: as it came; path and query are cut from it.
         headers: names in lower case; of one that came twice the values, joined by ", ".
         keep_alive: the connection may go on behind the answer.
-        upgrade: it wants another protocol.
+        upgrade: it wants another protocol; nothing more is to be read as HTTP.
     """
 
     method: str
@@ -71,6 +73,7 @@ class RequestReader:
         self._requests: list[Request] = []
         self._refused: HttpRefused | None = None
         self._head_bytes = 0
+        self._body_wire_bytes = 0
         self._forget()
         self.stage = IDLE
         self.expects = False
@@ -86,6 +89,8 @@ class RequestReader:
             self.stage = HEAD
         if self.stage == HEAD:
             self._head_bytes += len(data)
+        else:
+            self._body_wire_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -94,6 +99,8 @@ class RequestReader:
             raise self._refused or HttpRefused(HTTPStatus.BAD_REQUEST, "this is no HTTP request") from error
         if self.stage == HEAD and self._head_bytes > HEAD_BYTES:
             raise _too_large()
+        if self.stage == BODY and self._body_wire_bytes > HEAD_BYTES + CHUNKING * self._size:
+            raise self._body_too_large()
         requests, self._requests = self._requests, []
         return requests
 
@@ -107,21 +114,23 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:
         """A piece of the target came."""
         self._url += url
+        self._take_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header came."""
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        """A header came; behind a chunked body it is a trailer, which nobody asked for."""
         self._count += 1
-        if self._count > HEADERS:
-            self._refuse(_too_large())
+        self._take_head(len(name) + len(value))
+        if self.stage == BODY:
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """The head is whole: what the body will be is known."""
-        if self._head_bytes > HEAD_BYTES + self._body_bytes:
-            self._refuse(_too_large())
-        self.stage = BODY
+        self.stage, self._body_wire_bytes = BODY, 0
         length = self._headers.get("content-length", "0")
+        if self._parser.should_upgrade() and (length != "0" or "transfer-encoding" in self._headers):
+            self._refuse(HttpRefused(HTTPStatus.BAD_REQUEST, "a request to upgrade has no body"))
         if not length.isdecimal() or int(length) > self._body_bytes:
             self._refuse(self._body_too_large())
         self.expects = self._headers.get("expect", "").lower() == "100-continue"
@@ -151,8 +160,15 @@ class RequestReader:
         )
         self.stage, self.expects, self._head_bytes = IDLE, False, 0
 
+    def _take_head(self, size: int) -> None:
+        """Count what a head consists of: pieces of it may come together with a body."""
+        self._head_size += size
+        if self._head_size > HEAD_BYTES or self._count > HEADERS:
+            self._refuse(_too_large())
+
     def _forget(self) -> None:
         self._url = b""
+        self._head_size = 0
         self._headers: dict[str, str] = {}
         self._count = 0
         self._body: list[bytes] = []
@@ -223,11 +239,12 @@ def write(response: Response, keep_alive: bool, extra: Mapping[str, str], with_b
         with_body: False for the answer to HEAD.
     """
     headers = {
-        "Content-Length": str(len(response.body)),
         "Connection": "keep-alive" if keep_alive and not response.close else "close",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",
     }
+    if response.status != HTTPStatus.NO_CONTENT:
+        headers["Content-Length"] = str(len(response.body))
     if response.body:
         headers["Content-Type"] = response.content_type
     return head(response.status, {**headers, **extra, **response.headers}) + (

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from gevent import Timeout
 from gevent.ssl import SSLContext
 
 from common.errors import BadPacket, ConfigError
@@ -90,7 +91,7 @@ class Arrival:
 
     def run(self) -> None:
         """Do what is needed, then hand the socket on."""
-        front, before = self.front, self.address
+        front = self.front
         front.half_open.add(self)
         try:
             address = self._prepare()
@@ -102,7 +103,6 @@ class Arrival:
             self.close("lost")
             return
         finally:
-            self.address = before
             front.half_open.discard(self)
         if self.closed:
             return
@@ -121,12 +121,21 @@ class Arrival:
             header += self._read(proxy.size_of(header) - proxy.FIXED_BYTES, until)
             address = proxy.source_of(header) or address
         if self._tls is not None:
-            self._sock.settimeout(max(0.01, until - time.monotonic()))
-            front.counters.tls_failed += 1
-            self._sock = self._tls.wrap_socket(self._sock, server_side=True)
-            front.counters.tls_failed -= 1
-            front.counters.tls_handshakes += 1
+            self._shake_hands(self._tls, until)
         return address
+
+    def _shake_hands(self, tls: SSLContext, until: float) -> None:
+        """Begin TLS. The time is that of all of it: a handshake may come in very many pieces."""
+        counters = self.front.counters
+        try:
+            self._sock = tls.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            self._sock.settimeout(None)
+            with Timeout(max(0.01, until - time.monotonic()), TimeoutError):
+                self._sock.do_handshake()
+        except (OSError, TimeoutError):
+            counters.tls_failed += 1
+            raise
+        counters.tls_handshakes += 1
 
     def _read(self, size: int, until: float) -> bytes:
         """Read exactly so many bytes; not one more, they are not ours."""

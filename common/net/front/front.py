@@ -88,6 +88,8 @@ class Front:
         half_open: those not yet.
         entrance: those whose welcome is still to come.
         web: sockets in the middle of a request, or between two.
+        resting: those of them that wait for the next request; who has no login holds no more of them
+            than of the half-open.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
@@ -118,6 +120,7 @@ class Front:
         self.entrance = Entrance()
         self.half_open = HalfOpens(self.settings.half_open_per_address, self.counters)
         self.web: set[HalfOpen] = set()
+        self.resting = HalfOpens(self.settings.half_open_per_address, self.counters)
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()

@@ -54,7 +54,9 @@ class HalfOpens:
         same[one.number] = one
         if len(same) > self._limit:
             self._counters.half_open_closed += 1
-            next(iter(same.values())).kick("idle", "too many logins of your address are open")
+            oldest = next(iter(same.values()))
+            self.discard(oldest)
+            oldest.kick("idle", "too many logins of your address are open")
 
     def discard(self, one: HalfOpen) -> None:
         """Count one less: it is in, or gone. Its address must be the one it came with."""

@@ -17,10 +17,10 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gevent import get_hub, sleep
+from gevent import Timeout, get_hub, sleep
 from gevent.event import Event
 
-from common.errors import BadField, NotFound, RequestError
+from common.errors import BadField, Internal, NotFound, RequestError
 from common.handlers import Handlers
 from common.net.front.connection import BURST
 from common.net.front.origins import cors_headers
@@ -109,6 +109,9 @@ class WebConnection:
             self._last_answer(as_json(body, refused.status))
         except (OSError, TimeoutError):
             pass
+        except Exception:  # noqa: BLE001 - the connection loop: a defect ends this connection only
+            self.front.log.exception("connection failed", connection=self.number)
+            self._last_answer(refusal(Internal("a defect of the server")))
         finally:
             self.close("over")
 
@@ -121,7 +124,8 @@ class WebConnection:
             if response is None or self.closed:
                 return
             self._served += 1
-            keep = request.keep_alive and not response.close and self.front.process.state == "ready"
+            keep = request.keep_alive and not (request.upgrade or response.close)
+            keep = keep and self.front.process.state == "ready"
             cors = cors_headers(self.front.settings.origins, request.headers)
             self._write(write(response, keep, cors, request.method != "HEAD"))
             if not keep:
@@ -170,18 +174,30 @@ class WebConnection:
                     self._reader.expects = False
                     self._write(CONTINUE)
         finally:
-            self._stand(half_open=False)
+            self._stand_up()
         return self._waiting.popleft()
 
     def _stand(self, half_open: bool) -> None:
-        """Stand among the half-open, or among those of whom a request is known."""
+        """Stand among those that wait for a request: half-open, or at rest behind another one."""
         front = self.front
-        if half_open and not self.sibling:
+        if self.sibling:
+            front.web.add(self)
+            return
+        here, there = (front.half_open, front.resting) if half_open else (front.resting, front.half_open)
+        there.discard(self)
+        if half_open:
             front.web.discard(self)
-            if self not in front.half_open:
-                front.half_open.add(self)
-        elif not self.closed:
-            front.half_open.discard(self)
+        else:
+            front.web.add(self)
+        if self not in here:
+            here.add(self)
+
+    def _stand_up(self) -> None:
+        """A request is here, or never will be."""
+        front = self.front
+        front.half_open.discard(self)
+        front.resting.discard(self)
+        if not self.closed:
             front.web.add(self)
 
     def receive(self, until: float) -> bytes:
@@ -189,8 +205,9 @@ class WebConnection:
         left = until - time.monotonic()
         if left <= 0:
             return b""
-        self.sock.settimeout(left)
-        data: bytes = self.sock.recv(READ_BYTES)
+        self.sock.settimeout(None)
+        with Timeout(left, TimeoutError):
+            data: bytes = self.sock.recv(READ_BYTES)
         return data
 
     def wait(self, event: Event, seconds: float) -> None:
@@ -199,7 +216,7 @@ class WebConnection:
 
         def look() -> None:
             watcher.stop()
-            if self._has_left():
+            if self.has_left():
                 self.gone = True
                 event.set()
 
@@ -210,7 +227,7 @@ class WebConnection:
             watcher.stop()
             watcher.close()
 
-    def _has_left(self) -> bool:
+    def has_left(self) -> bool:
         """Tell whether the client has closed its side. With TLS the next write tells."""
         if is_tls(self.sock):
             return False
@@ -239,7 +256,9 @@ class WebConnection:
     # ending
 
     def _last_answer(self, response: Response) -> None:
-        """Answer what could not be read, and end."""
+        """Answer what could not be read, or carried out, and end."""
+        if self.closed:
+            return
         try:
             self._write(write(response, False, {}))
         except (OSError, TimeoutError):
@@ -258,6 +277,7 @@ class WebConnection:
         """Give the socket away, non-blocking; this connection is over."""
         sock, self.closed = self.sock, True
         self.front.web.discard(self)
+        self.front.resting.discard(self)
         return raw(sock)
 
     def close(self, why: str) -> None:
@@ -267,6 +287,7 @@ class WebConnection:
         self.closed = True
         self.front.web.discard(self)
         self.front.half_open.discard(self)
+        self.front.resting.discard(self)
         self.sock.close()
 
     @property

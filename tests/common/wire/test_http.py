@@ -8,6 +8,7 @@ from common.errors import BadField, Unavailable
 from common.wire.http import (
     BODY,
     HEAD,
+    HEAD_BYTES,
     HEADERS,
     IDLE,
     HttpRefused,
@@ -103,7 +104,36 @@ BROKEN = {
         b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * (HEADERS + 2),
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     ),
+    "a head too large that came whole": (
+        b"GET / HTTP/1.1\r\nA: " + b"a" * HEAD_BYTES + b"\r\n\r\n",
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ),
+    "an endless trailer": (CHUNKED[:-2] + b"A: " + b"a" * 30_000, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    "an endless chunk extension": (
+        CHUNKED[:-5] + b"1;" + b"a" * 30_000,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ),
+    "too many trailers": (
+        CHUNKED[:-2] + b"a: b\r\n" * (HEADERS + 2),
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ),
+    "a body behind an upgrade": (
+        b"POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n[]",
+        HTTPStatus.BAD_REQUEST,
+    ),
 }
+
+
+def test_trailers_are_no_headers():
+    (request,) = feed(CHUNKED[:-2] + b"Origin: a\r\n\r\n")[1]
+    assert (request.body, "origin" in request.headers) == (b"hello", False)
+
+
+@pytest.mark.parametrize("step", [10_000, 1])
+def test_a_body_in_the_smallest_chunks_is_taken(step: int):
+    head, _, _ = CHUNKED.partition(b"\r\n\r\n")
+    _, requests = feed(head + b"\r\n\r\n" + b"1\r\nx\r\n" * LIMIT + b"0\r\n\r\n", step)
+    assert requests[0].body == b"x" * LIMIT
 
 
 @pytest.mark.parametrize("step", [10_000, 50])
@@ -123,6 +153,10 @@ def test_an_answer_says_its_length_and_whether_the_connection_goes_on():
     assert body == "ü".encode()
     assert b"Connection: close" in write(response._replace(close=True), True, {})
     assert write(response, True, {}, with_body=False).endswith(b"\r\n\r\n")
+
+
+def test_an_answer_without_content_says_no_length():
+    assert b"Content-Length" not in write(Response(HTTPStatus.NO_CONTENT), True, {})
 
 
 def test_an_error_becomes_its_status_and_its_body():

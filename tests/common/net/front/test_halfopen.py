@@ -37,6 +37,17 @@ def test_the_oldest_of_a_crowded_address_goes_and_others_stay():
     assert counters.half_open_closed == 1
 
 
+def test_one_that_takes_its_time_to_end_is_not_counted_meanwhile():
+    class Slow(Arriving):
+        def kick(self, code: str, reason: str) -> None:
+            self.kicked += code
+
+    book, counters = make(2)
+    crowd = [Slow(book, number, "a") for number in (1, 2, 3, 4, 5)]
+    assert [one.kicked for one in crowd] == ["idle"] * 3 + [""] * 2
+    assert (list(book), counters.half_open_closed) == (crowd[3:], 3)
+
+
 def test_who_is_in_counts_no_more_and_may_be_taken_out_twice():
     book, _ = make(1)
     one = Arriving(book, 1, "a")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -109,6 +110,35 @@ def test_between_two_requests_it_is_not_half_open(site: Site):
     gevent.sleep(0)
     assert not site.front.half_open
     assert client.ask("GET", "/healthz").status == 200
+
+
+def test_of_connections_at_rest_the_oldest_of_a_crowded_address_goes_and_one_in_a_request_stays(
+    make_site: Callable[..., Site],
+):
+    site = make_site(half_open_per_address=3)
+    clients = []
+    for _ in range(5):
+        client = browser(site)
+        clients.append(client)
+        assert client.ask("GET", "/healthz").status == 200
+    until(lambda: len(site.front.web) == 3)
+    assert [client.socket.recv(1) for client in clients[:2]] == [b"", b""]
+    assert [client.ask("GET", "/healthz").status for client in clients[2:]] == [200] * 3
+
+
+def test_a_request_for_another_protocol_is_answered_and_ends_the_connection(site: Site):
+    answer = browser(site).ask("GET", "/healthz", Connection="Upgrade", Upgrade="h2c")
+    assert (answer.status, answer.headers["Connection"]) == (200, "close")
+
+
+def test_a_defect_is_answered_and_ends_this_connection_only(site: Site, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(web_module.ROUTES._table, "GET /healthz", fail)
+    answer = browser(site).ask("GET", "/healthz")
+    assert (answer.status, answer.headers["Connection"], answer.json()["code"]) == (503, "close", "internal")
+    until(lambda: not site.front.web)
 
 
 def test_the_oldest_of_an_address_with_too_many_slow_heads_goes():
