@@ -234,6 +234,7 @@ def stream(web: WebConnection, request: Request, connection: PollConnection) -> 
             connection.reader, connection.streaming = None, False
             connection.heard()
         web.close("over")
+    return None
 
 
 def _stream(web: WebConnection, connection: PollConnection, cursor: int) -> None:

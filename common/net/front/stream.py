@@ -210,6 +210,8 @@ class StreamConnection(Connection):
         reader = talk.reader
         bodies = reader.take(data)
         while not self.closed:
+            if reader.grown:
+                self.take_bytes(talk, reader.grown)
             for body in bodies:
                 self.front.handle(self, talk, self.form.decode(body))
                 self.let_drain()

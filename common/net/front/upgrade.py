@@ -71,10 +71,14 @@ def echo(web: WebConnection, request: Request) -> Response | None:
     reader = websocket.Reader(ECHO_BYTES, extensions)
     data = web.rest
     while not reader.over:
-        for message in reader.take(data) if data else ():
+        messages = reader.take(data)
+        for message in messages:
             opcode = Opcode.TEXT if message.text else Opcode.BINARY
             web.stream(websocket.frame(opcode, message.data))
         web.stream(reader.replies())
+        if messages and extensions and not web.gone:
+            data = b""
+            continue
         if web.gone or reader.over:
             break
         data = web.receive(time.monotonic() + ECHO_SECONDS)
