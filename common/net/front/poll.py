@@ -125,6 +125,7 @@ class PollConnection(Connection):
     """
 
     __slots__ = (
+        "_door",
         "_input",
         "_input_bytes",
         "_talk",
@@ -139,8 +140,9 @@ class PollConnection(Connection):
 
     outbox: Unconfirmed
 
-    def __init__(self, front: Front, number: int, address: str) -> None:
+    def __init__(self, front: Front, number: int, address: str, door: str) -> None:
         super().__init__(front, number, address)
+        self._door = door
         self.secret = secrets.token_hex(16)
         self.outbox = Unconfirmed(self)
         self.taken = 0
@@ -157,6 +159,11 @@ class PollConnection(Connection):
     def talk(self) -> Talk | None:
         """What it has while it talks."""
         return self._talk
+
+    @property
+    def door(self) -> str:
+        """Name what its first request came in by."""
+        return self._door
 
     # to the client
 

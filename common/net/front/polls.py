@@ -64,12 +64,12 @@ class Polls:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, address: str, hello: dict[str, Any]) -> Response:
+    def open(self, web: WebConnection, hello: dict[str, Any]) -> Response:
         """Log a client in; give its sid and welcome, or what was refused."""
         front = self._front
         if front.held() > front.settings.max_connections:
             raise Busy("this gateway is full", limit=front.settings.max_connections)
-        connection = PollConnection(front, front.next_number(), address)
+        connection = PollConnection(front, front.next_number(), web.address, "tls" if web.tls else "web")
         front.await_hello(connection)
         front.dispatch(connection, Packet("hello", 1, hello))
         if not connection.outbox.newest:
@@ -84,6 +84,10 @@ class Polls:
         front.counters.poll_sessions += 1
         self._sessions[connection.secret] = connection
         return as_json({"sid": f"{front.process.index}-{connection.secret}", "welcome": body})
+
+    def readers(self) -> int:
+        """Give how many sessions have a request that waits, or a stream."""
+        return sum(one.reader is not None for one in self._sessions.values())
 
     def find(self, secret: str) -> PollConnection:
         """Give a session.
@@ -155,7 +159,7 @@ def open_session(web: WebConnection, request: Request) -> Response:
     hello = load(request.body)
     if type(hello) is not dict:
         raise BadPacket("the body is the map of a hello")
-    return web.front.polls.open(web.address, hello)
+    return web.front.polls.open(web, hello)
 
 
 @ROUTES.on("POST /poll/close")

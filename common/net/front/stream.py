@@ -24,6 +24,7 @@ from common.errors import Kick
 from common.net.front.connection import Connection, Talk
 from common.net.front.form import TCP, Form, Reader
 from common.net.front.outbox import Outbox
+from common.net.front.sockets import TlsSocket
 from common.wire.codec import encode
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ class StreamConnection(Connection):
         return self._talk
 
     @property
-    def by_http(self) -> bool:
-        """Tell whether it came by the HTTP port."""
-        return self.form is not TCP
+    def door(self) -> str:
+        """Name what it came in by."""
+        if isinstance(self.sock, TlsSocket):
+            return "tls"
+        return "tcp" if self.form is TCP else "web"
 
     # writing
 
