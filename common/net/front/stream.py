@@ -126,8 +126,17 @@ class StreamConnection(Connection):
 
     # reading
 
-    def begin(self, data: bytes) -> None:
-        """Take bytes that came before this connection was made."""
+    def begin_later(self, data: bytes) -> None:
+        """Take, from the loop, bytes that came before this connection was made; nothing else before them."""
+        self._io.stop()
+        get_hub().loop.run_callback(self._begin_now, data)
+
+    def _begin_now(self, data: bytes) -> None:
+        if not self.closed:
+            self._io.start(self._readable)
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
         self._talk = StreamTalk(self.front, self._run, self.form.reader(self.front.settings.packet_bytes))
         self.front.talking(self)
         self._talk.greenlet.switch(data)
@@ -155,7 +164,7 @@ class StreamConnection(Connection):
                 if pong:
                     self._write(pong)
                 return
-        self.begin(data)
+        self._begin(data)
 
     def _receive(self) -> bytes | None:
         """Read once; None when nothing came or the connection ended."""

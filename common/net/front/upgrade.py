@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Opcode
@@ -50,7 +49,7 @@ def open_websocket(web: WebConnection, request: Request) -> Response | None:
     address, rest = web.address, web.rest
     connection = front.accepted(web.take_socket(), address, form)
     if rest:
-        get_hub().loop.run_callback(connection.begin, rest)
+        connection.begin_later(rest)
     return None
 
 
