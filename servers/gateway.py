@@ -173,15 +173,15 @@ class Gateway(Service):
                     self.process.log.error("announce did not fit the link", session=session, kind=kind)
                     return
 
-    def _others(self) -> dict[bool, list[str]]:
-        """Name the other gateways: by HTTP or not -> "host:port" as clients reach them, [] when not known."""
+    def _others(self) -> dict[str, list[str]]:
+        """Name the other gateways: door -> "host:port" as clients reach them, where that is known."""
         places = self.process.places
         if places.host in WILDCARDS:
-            return {False: [], True: []}
+            return {}
         others = [index for index in range(len(places.gateways)) if index != self.process.index]
         return {
-            False: [f"{places.host}:{places.tcp_port(index)}" for index in others],
-            True: [f"{places.host}:{places.own_web_port(index)}" for index in others],
+            "tcp": [f"{places.host}:{places.tcp_port(index)}" for index in others],
+            "web": [f"{places.host}:{places.own_web_port(index)}" for index in others],
         }
 
     def drain(self, within: float | None = None) -> None:

@@ -73,8 +73,8 @@ def quick(data: bytes, answer: Callable[[bytes], bytes | None], opcode: int) -> 
     return frame(opcode, reply) if reply else reply
 
 
-def whole(buffer: bytes, limit: int) -> int:
-    """Give how many bytes at the front of a buffer are whole frames.
+def whole(buffer: bytes, limit: int, one: bool = False) -> int:
+    """Give how many bytes at the front of a buffer are whole frames, or the first of them.
 
     All of it counts as whole when a frame announces more than `limit` bytes: nothing of it is
     to be waited for.
@@ -93,6 +93,8 @@ def whole(buffer: bytes, limit: int) -> int:
         if end > length:
             return start
         start = end
+        if one:
+            break
     return start
 
 
@@ -104,7 +106,7 @@ class Reader:
         extensions: as agreed in the opening.
 
     Attributes:
-        controls: pings and pongs in what was taken last; they cost like packets.
+        controls: pings, pongs and fragments in what was taken last; they cost like packets.
         failed: why the client broke the rules; "" while it has not.
         over: nothing more is to be read: it broke the rules, or closed.
     """
@@ -130,21 +132,32 @@ class Reader:
     def take(self, data: bytes) -> list[Message]:
         """Take bytes off the wire, cut anywhere; give the messages they complete.
 
-        What is to be written then, pongs and the close frame, `replies` gives.
+        What is to be written then, pongs and the close frame, `replies` gives. Where messages are
+        compressed it gives few at once, for they may be a thousand times as large as what came:
+        call again with b"" until it gives none.
         """
-        buffer = self._rest + data if self._rest else data
-        end = whole(buffer, self._limit)
-        self._rest = buffer[end:]
+        self._rest = self._rest + data if self._rest else data
         self.controls = 0
-        if end:
-            self._protocol.receive_data(buffer[:end])
-        messages = self._messages()
+        one = bool(self._protocol.extensions)
+        messages: list[Message] = []
+        size = 0
+        while size < self._limit and not self.over and (end := whole(self._rest, self._limit, one)):
+            part, self._rest = self._rest[:end], self._rest[end:]
+            self._protocol.receive_data(part)
+            fresh = self._messages()
+            messages += fresh
+            size += sum(len(message.data) for message in fresh)
+            self._look_for_the_end()
+            if not one:
+                break
+        return messages
+
+    def _look_for_the_end(self) -> None:
         if self._protocol.close_expected():
             self.over = True
             self._rest = b""
             if self._protocol.parser_exc is not None and not self.failed:
                 self.failed = str(self._protocol.parser_exc)
-        return messages
 
     def _messages(self) -> list[Message]:
         messages: list[Message] = []
@@ -169,8 +182,10 @@ class Reader:
             self._text = opcode is Opcode.TEXT
             if fin:
                 return Message(self._text, data)
-        self._parts.append(data)
+        if data:
+            self._parts.append(data)
         if not fin:
+            self.controls += 1
             return None
         parts, self._parts = self._parts, []
         return Message(self._text, b"".join(parts))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from common.rules.rights import Rights
     from common.rules.tags import Tags
 
+DOORS = ("tcp", "web", "tls")
+"""Kinds of ports. Those with TLS, of both, all gateways share; of each other kind a gateway has its own."""
 PAUSE_LIMIT = 1.0
 """Longest pause, in seconds, in reading from a client that sends too many packets."""
 PACE_SECONDS = 0.05
@@ -144,9 +146,9 @@ class Connection:
         raise NotImplementedError
 
     @property
-    def by_http(self) -> bool:
-        """Tell whether it came by the HTTP port."""
-        return True
+    def door(self) -> str:
+        """Name what it came in by: one of DOORS."""
+        raise NotImplementedError
 
     def is_left(self) -> bool:
         """Tell whether the client is known to have gone, and nothing it sent is still to be read."""

@@ -17,13 +17,13 @@ class Entrance:
     """Who is coming in, and what each is to hear behind its welcome.
 
     Attributes:
-        goaway: said to everybody right after the welcome while the gateway drains: whether the
-            client came by HTTP -> the packet; else {}.
+        goaway: said to everybody right after the welcome while the gateway drains: door ->
+            the packet; else {}.
     """
 
     def __init__(self) -> None:
         self._held: dict[Connection, list[bytes]] = {}
-        self.goaway: dict[bool, bytes] = {}
+        self.goaway: dict[str, bytes] = {}
 
     def __contains__(self, connection: object) -> bool:
         return connection in self._held
@@ -43,7 +43,7 @@ class Entrance:
         for frame in held:
             connection.send(frame)
         if self.goaway:
-            connection.send(self.goaway[connection.by_http])
+            connection.send(self.goaway[connection.door])
 
     def tell(self, connection: Connection, frame: bytes) -> None:
         """Write what the server says of its own accord; the welcome goes first."""

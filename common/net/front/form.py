@@ -36,9 +36,11 @@ class Reader(Protocol):
 
     Attributes:
         controls: frames of the carrier's own that came and were not looked at yet.
+        grown: bytes that what was taken last has become, where it came compressed.
     """
 
     controls: int
+    grown: int
 
     @property
     def over(self) -> bool:
@@ -84,6 +86,7 @@ class TcpReader:
     __slots__ = ("_limit", "_rest")
 
     controls = 0
+    grown = 0
     over = False
     failed = ""
 
@@ -139,12 +142,14 @@ class TcpForm:
 class WebSocketReader:
     """Packets in WebSocket messages of one type."""
 
-    __slots__ = ("_reader", "_text", "controls")
+    __slots__ = ("_compressed", "_reader", "_text", "controls", "grown")
 
-    def __init__(self, reader: websocket.Reader, text: bool) -> None:
+    def __init__(self, reader: websocket.Reader, text: bool, compressed: bool) -> None:
         self._reader = reader
         self._text = text
+        self._compressed = compressed
         self.controls = 0
+        self.grown = 0
 
     @property
     def idle(self) -> bool:
@@ -163,7 +168,7 @@ class WebSocketReader:
 
     def take(self, data: bytes) -> list[bytes]:
         """Take bytes, give the messages; one of the wrong type ends the connection."""
-        if not data:
+        if not data and not self._compressed:
             return []
         bodies = []
         messages = self._reader.take(data)
@@ -174,6 +179,8 @@ class WebSocketReader:
                 self._reader.fail(CloseCode.UNSUPPORTED_DATA, f"packets are {wanted} messages here")
                 break
             bodies.append(message.data)
+        if self._compressed:
+            self.grown = sum(map(len, bodies))
         return bodies
 
     def replies(self) -> bytes:
@@ -231,7 +238,7 @@ class WebSocketForm:
     def reader(self, limit: int) -> WebSocketReader:
         """Give what reads messages."""
         extensions = [] if self._deflate is None else [PerMessageDeflate(*self._deflate)]
-        return WebSocketReader(websocket.Reader(limit, extensions), self._text)
+        return WebSocketReader(websocket.Reader(limit, extensions), self._text, bool(extensions))
 
     def decode(self, body: bytes) -> Packet:
         """Decode JSON or msgpack."""

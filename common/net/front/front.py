@@ -88,8 +88,7 @@ class Front:
         half_open: those not yet.
         entrance: those whose welcome is still to come.
         web: sockets in the middle of a request, or between two.
-        resting: those of them that wait for the next request; who has no login holds no more of them
-            than of the half-open.
+        resting: those of them that wait for the next request; bounded for an address like half_open.
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.

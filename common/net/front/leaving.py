@@ -9,29 +9,29 @@ import time
 
 from gevent import sleep
 
+from common.net.front.connection import DOORS
 from common.net.front.front import Front
 from common.wire.codec import encode
 
 AFTER_SECONDS = 5.0
 """Clients told to leave at a stop go at a random moment within so long at most."""
 STEP = 0.05
+LAST_WORDS = 0.5
+"""How long requests that wait may take to bring their clients the last words."""
 KICKED_AT_ONCE = 200
 """Connections ended between two turns of other greenlets."""
 
 
-def tell_all(front: Front, to: dict[bool, list[str]], within: float | None = None) -> None:
+def tell_all(front: Front, to: dict[str, list[str]], within: float | None = None) -> None:
     """Tell everybody to leave, and whoever comes in from now on. Switches greenlets.
 
     Args:
-        to: whether by HTTP -> gateways to go to, "host:port"; [] when they are not known here.
+        to: door -> gateways to go to by a like one, "host:port"; as far as they are known here.
         within: all are told in so many seconds, and leave in as many; None: at the pace of the
             settings, and each leaves when it is told.
     """
     body = {"reason": "drain", "after": min(AFTER_SECONDS, within or 0.0)}
-    frames = {
-        by_http: encode("goaway", 0, body | ({"to": gateways} if gateways else {}))
-        for by_http, gateways in to.items()
-    }
+    frames = {door: encode("goaway", 0, body | ({"to": to[door]} if to.get(door) else {})) for door in DOORS}
     front.entrance.goaway = frames
     connections = [one for one in front.connections.values() if one not in front.entrance]
     pace: float = front.settings.drain_per_second
@@ -41,7 +41,7 @@ def tell_all(front: Front, to: dict[bool, list[str]], within: float | None = Non
     for told, connection in enumerate(connections):
         while told >= pace * (time.monotonic() - began + STEP):
             sleep(STEP)
-        connection.send(frames[connection.by_http])
+        connection.send(frames[connection.door])
 
 
 def wait_for_all(front: Front, until: float) -> None:
@@ -56,3 +56,6 @@ def send_off(front: Front) -> None:
         connection.kick("drain", "the gateway stops")
         if number % KICKED_AT_ONCE == 0:
             sleep(0)
+    until = time.monotonic() + LAST_WORDS
+    while front.polls.readers() and time.monotonic() < until:
+        sleep(STEP / 10)

@@ -12,6 +12,7 @@ Source: docs/protocol.md, section 7.
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,11 @@ class Unconfirmed(Backlog):
         """Give the packets behind `cursor`, as far as they are not confirmed."""
         return list(islice(self._frames, max(0, cursor - self.confirmed), None))
 
+    def clear(self) -> None:
+        """Forget them all; nobody will ask."""
+        self._frames.clear()
+        self.size = 0
+
     def take_first(self) -> bytes:
         """Give the first packet, which counts as never sent."""
         first = self._frames.popleft()
@@ -119,6 +125,7 @@ class PollConnection(Connection):
     """
 
     __slots__ = (
+        "_door",
         "_input",
         "_input_bytes",
         "_talk",
@@ -133,8 +140,9 @@ class PollConnection(Connection):
 
     outbox: Unconfirmed
 
-    def __init__(self, front: Front, number: int, address: str) -> None:
+    def __init__(self, front: Front, number: int, address: str, door: str) -> None:
         super().__init__(front, number, address)
+        self._door = door
         self.secret = secrets.token_hex(16)
         self.outbox = Unconfirmed(self)
         self.taken = 0
@@ -151,6 +159,11 @@ class PollConnection(Connection):
     def talk(self) -> Talk | None:
         """What it has while it talks."""
         return self._talk
+
+    @property
+    def door(self) -> str:
+        """Name what its first request came in by."""
+        return self._door
 
     # to the client
 
@@ -179,7 +192,7 @@ class PollConnection(Connection):
         return self.reader is None and self.front.now - self.heard_at > SILENT_SECONDS
 
     def accept(self, number: int, packets: list[tuple[int, Any]]) -> None:
-        """Take packets, each once and in order; waits for those before them.
+        """Take packets, each once and in order; waits for those before them. None when it has ended.
 
         Args:
             number: of the first of them.
@@ -189,10 +202,13 @@ class PollConnection(Connection):
             Unavailable: those before them did not come in time.
             Busy: too much waits to be taken.
         """
-        while number > self.taken + 1:
+        until = time.monotonic() + AHEAD_SECONDS
+        while number > self.taken + 1 and not self.closed:
             self._turn.clear()
-            if not self._turn.wait(AHEAD_SECONDS) or self.closed:
+            if not self._turn.wait(max(0.0, until - time.monotonic())):
                 raise Unavailable("packets before these are missing", field="n", taken=self.taken)
+        if self.closed:
+            return
         fresh = packets[self.taken + 1 - number :]
         size = sum(count for count, _ in fresh)
         if self._input_bytes and self._input_bytes + size > INPUT_BYTES:

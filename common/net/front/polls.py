@@ -9,12 +9,13 @@ Source: docs/protocol.md, section 7.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from common.errors import BadField, BadPacket, NotFound, PacketTooLarge, Unavailable, rebuild
+from common.errors import BadField, BadPacket, Busy, NotFound, PacketTooLarge, Unavailable, rebuild
 from common.net.front.origins import cors_headers
 from common.net.front.poll import PollConnection
 from common.net.front.relay import relay
@@ -33,6 +34,7 @@ COMMENT_SECONDS = 15.0
 KEPT_SECONDS = 10.0
 """How long the last words of a session that has ended can still be fetched."""
 SWEEP_SECONDS = 2.0
+OWNER = re.compile(r"0|[1-9][0-9]{0,5}")
 EVENT_HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -62,15 +64,19 @@ class Polls:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, address: str, hello: dict[str, Any]) -> Response:
+    def open(self, web: WebConnection, hello: dict[str, Any]) -> Response:
         """Log a client in; give its sid and welcome, or what was refused."""
         front = self._front
-        connection = PollConnection(front, front.next_number(), address)
+        if front.held() > front.settings.max_connections:
+            raise Busy("this gateway is full", limit=front.settings.max_connections)
+        connection = PollConnection(front, front.next_number(), web.address, "tls" if web.tls else "web")
         front.await_hello(connection)
         front.dispatch(connection, Packet("hello", 1, hello))
         if not connection.outbox.newest:
             raise Unavailable("the login was cut off")
         op, _, body = load(connection.outbox.take_first())
+        if op == "kick":
+            raise Unavailable(body["reason"])
         if op != "ok":
             code, message = body.pop("code"), body.pop("message")
             body.pop("retry", None)
@@ -78,6 +84,10 @@ class Polls:
         front.counters.poll_sessions += 1
         self._sessions[connection.secret] = connection
         return as_json({"sid": f"{front.process.index}-{connection.secret}", "welcome": body})
+
+    def readers(self) -> int:
+        """Give how many sessions have a request that waits, or a stream."""
+        return sum(one.reader is not None for one in self._sessions.values())
 
     def find(self, secret: str) -> PollConnection:
         """Give a session.
@@ -93,14 +103,19 @@ class Polls:
     def end(self, connection: PollConnection) -> None:
         """End a session as its client wants it: nothing is left to fetch."""
         connection.close("closed")
+        self._forget(connection)
+
+    def _forget(self, connection: PollConnection) -> None:
+        """Let go of what was kept for its client; timers may hold the rest for a while."""
         self._sessions.pop(connection.secret, None)
+        connection.outbox.clear()
 
     def step(self) -> None:
         """End sessions nobody asks about; forget those that have ended. To be called every few seconds."""
         now = self._front.now
-        for secret, connection in list(self._sessions.items()):
+        for connection in list(self._sessions.values()):
             if connection.closed and now - connection.ended_at > KEPT_SECONDS:
-                del self._sessions[secret]
+                self._forget(connection)
             elif not connection.closed and connection.is_silent():
                 connection.kick("idle", "no request for too long")
 
@@ -109,29 +124,42 @@ Route = Callable[[WebConnection, Request, PollConnection], Response | None]
 
 
 def owned(route: Route) -> Callable[[WebConnection, Request], Response | None]:
-    """Make a route that needs a session: carried out by its owner, whichever gateway was asked."""
+    """Make a route that needs a session: carried out by its owner, whichever gateway was asked.
+
+    HEAD is answered without one: it must take no reader's place.
+    """
 
     def find_owner(web: WebConnection, request: Request) -> Response | None:
         front = web.front
+        if request.method == "HEAD":
+            return Response(HTTPStatus.OK)
         owner, _, secret = request.query.get("sid", "").partition("-")
         if owner == str(front.process.index):
             return route(web, request, front.polls.find(secret))
-        known = owner.isdecimal() and int(owner) < len(front.process.places.gateways)
-        if web.sibling or not known:
+        others = front.process.places.gateways
+        index = int(owner) if OWNER.fullmatch(owner) else len(others)
+        if web.sibling or index >= len(others):
             raise NotFound("no such session; open a new one", field="sid")
         front.counters.relayed += 1
-        return relay(web, request, front.process.places.web_socket(int(owner)))
+        waits = _number(request.query, "wait", 0, int(WAIT_LIMIT))
+        return relay(web, request, front.process.places.web_socket(index), waits)
 
     return find_owner
 
 
 @ROUTES.on("POST /poll/open")
 def open_session(web: WebConnection, request: Request) -> Response:
-    """Begin a session with a `hello`."""
+    """Begin a session with a `hello`.
+
+    A client that has given up on this request may be in by another gateway already; see `hello`
+    in login.py.
+    """
+    if web.has_left():
+        raise Unavailable("the client has left")
     hello = load(request.body)
     if type(hello) is not dict:
         raise BadPacket("the body is the map of a hello")
-    return web.front.polls.open(web.address, hello)
+    return web.front.polls.open(web, hello)
 
 
 @ROUTES.on("POST /poll/close")
@@ -161,7 +189,7 @@ def poll(web: WebConnection, request: Request, connection: PollConnection) -> Re
         connection.heard()
     fresh = connection.outbox.after(cursor)
     if connection.closed and not fresh:
-        raise NotFound("the session has ended; open a new one", field="sid")
+        raise _ended()
     return _page(max(cursor, connection.outbox.confirmed), fresh)
 
 
@@ -180,6 +208,10 @@ def _wait(web: WebConnection, connection: PollConnection, cursor: int, seconds: 
         connection.reader = None
 
 
+def _ended() -> NotFound:
+    return NotFound("the session has ended; open a new one", field="sid")
+
+
 def _page(cursor: int, packets: list[bytes]) -> Response:
     body = b'{"cursor":%d,"packets":[%s]}' % (cursor + len(packets), b",".join(packets))
     return Response(HTTPStatus.OK, body)
@@ -187,11 +219,13 @@ def _page(cursor: int, packets: list[bytes]) -> Response:
 
 @ROUTES.on("GET /sse")
 @owned
-def stream(web: WebConnection, request: Request, connection: PollConnection) -> None:
+def stream(web: WebConnection, request: Request, connection: PollConnection) -> Response | None:
     """Give packets as events, for as long as the client listens."""
     last = request.headers.get("last-event-id", "")
     cursor = _number({"cursor": last} if last else request.query, "cursor", 0)
     connection.outbox.confirm(cursor)
+    if connection.closed and not connection.outbox.after(cursor):
+        raise _ended()
     web.front.counters.streams += 1
     connection.reader, connection.streaming = web, True
     connection.changed.set()
@@ -204,6 +238,7 @@ def stream(web: WebConnection, request: Request, connection: PollConnection) -> 
             connection.reader, connection.streaming = None, False
             connection.heard()
         web.close("over")
+    return None
 
 
 def _stream(web: WebConnection, connection: PollConnection, cursor: int) -> None:
@@ -239,7 +274,7 @@ def _packets(body: bytes, limit: int) -> list[tuple[int, Any]]:
     """Give the packets of a body, each with about its bytes.
 
     Raises:
-        BadPacket: no JSON array.
+        BadPacket: no JSON array, or one nested too deep.
         PacketTooLarge: one of them is.
     """
     if not body:
@@ -249,7 +284,12 @@ def _packets(body: bytes, limit: int) -> list[tuple[int, Any]]:
         raise BadPacket("the body is an array of packets")
     if len(body) <= limit:
         return [(len(body) // len(values), value) for value in values]
-    sized = [(len(json.dumps(value, ensure_ascii=False).encode()), value) for value in values]
+    try:
+        sized = [
+            (len(json.dumps(value, ensure_ascii=False).encode(errors="replace")), value) for value in values
+        ]
+    except RecursionError as error:
+        raise BadPacket("packet is nested too deep") from error
     for size, _ in sized:
         if size > limit:
             raise PacketTooLarge("packet too large", size=size, limit=limit)

@@ -24,6 +24,7 @@ from common.errors import Kick
 from common.net.front.connection import Connection, Talk
 from common.net.front.form import TCP, Form, Reader
 from common.net.front.outbox import Outbox
+from common.net.front.sockets import TlsSocket
 from common.wire.codec import encode
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ class StreamConnection(Connection):
         return self._talk
 
     @property
-    def by_http(self) -> bool:
-        """Tell whether it came by the HTTP port."""
-        return self.form is not TCP
+    def door(self) -> str:
+        """Name what it came in by."""
+        if isinstance(self.sock, TlsSocket):
+            return "tls"
+        return "tcp" if self.form is TCP else "web"
 
     # writing
 
@@ -123,8 +126,17 @@ class StreamConnection(Connection):
 
     # reading
 
-    def begin(self, data: bytes) -> None:
-        """Take bytes that came before this connection was made."""
+    def begin_later(self, data: bytes) -> None:
+        """Take, from the loop, bytes that came before this connection was made; nothing else before them."""
+        self._io.stop()
+        get_hub().loop.run_callback(self._begin_now, data)
+
+    def _begin_now(self, data: bytes) -> None:
+        if not self.closed:
+            self._io.start(self._readable)
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
         self._talk = StreamTalk(self.front, self._run, self.form.reader(self.front.settings.packet_bytes))
         self.front.talking(self)
         self._talk.greenlet.switch(data)
@@ -152,7 +164,7 @@ class StreamConnection(Connection):
                 if pong:
                     self._write(pong)
                 return
-        self.begin(data)
+        self._begin(data)
 
     def _receive(self) -> bytes | None:
         """Read once; None when nothing came or the connection ended."""
@@ -210,6 +222,8 @@ class StreamConnection(Connection):
         reader = talk.reader
         bodies = reader.take(data)
         while not self.closed:
+            if reader.grown:
+                self.take_bytes(talk, reader.grown)
             for body in bodies:
                 self.front.handle(self, talk, self.form.decode(body))
                 self.let_drain()

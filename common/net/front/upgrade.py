@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Opcode
@@ -50,7 +49,7 @@ def open_websocket(web: WebConnection, request: Request) -> Response | None:
     address, rest = web.address, web.rest
     connection = front.accepted(web.take_socket(), address, form)
     if rest:
-        get_hub().loop.run_callback(connection.begin, rest)
+        connection.begin_later(rest)
     return None
 
 
@@ -71,10 +70,14 @@ def echo(web: WebConnection, request: Request) -> Response | None:
     reader = websocket.Reader(ECHO_BYTES, extensions)
     data = web.rest
     while not reader.over:
-        for message in reader.take(data) if data else ():
+        messages = reader.take(data)
+        for message in messages:
             opcode = Opcode.TEXT if message.text else Opcode.BINARY
             web.stream(websocket.frame(opcode, message.data))
         web.stream(reader.replies())
+        if messages and extensions and not web.gone:
+            data = b""
+            continue
         if web.gone or reader.over:
             break
         data = web.receive(time.monotonic() + ECHO_SECONDS)

@@ -229,7 +229,7 @@ class WebConnection:
 
     def has_left(self) -> bool:
         """Tell whether the client has closed its side. With TLS the next write tells."""
-        if is_tls(self.sock):
+        if self.tls:
             return False
         try:
             self.sock.settimeout(0)
@@ -289,6 +289,11 @@ class WebConnection:
         self.front.half_open.discard(self)
         self.front.resting.discard(self)
         self.sock.close()
+
+    @property
+    def tls(self) -> bool:
+        """Tell whether its client speaks TLS."""
+        return is_tls(self.sock)
 
     @property
     def rest(self) -> bytes:

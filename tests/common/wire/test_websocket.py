@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.utils import apply_mask
 
@@ -59,6 +60,26 @@ def test_fragments_are_put_together_with_a_ping_between_them(step: int):
     assert not reader.idle
     messages, _ = feed(reader, said(Opcode.CONT, "üße".encode()), step)
     assert messages == [Message(True, "grüße".encode())]
+    assert reader.idle
+
+
+def test_fragments_without_content_leave_nothing_and_are_counted():
+    reader = Reader(LIMIT)
+    reader.take(said(Opcode.TEXT, b"", fin=False) + said(Opcode.CONT, b"", fin=False) * 99)
+    assert (reader.controls, reader._parts) == (100, [])
+    assert reader.take(said(Opcode.CONT, b"x")) == [Message(True, b"x")]
+
+
+def test_compressed_messages_that_grow_are_given_few_at_once():
+    deflate = PerMessageDeflate(True, True, 12, 12)
+    packed = bytes(deflate.encode(Frame(Opcode.TEXT, b"x" * LIMIT)).data)
+    reader = Reader(LIMIT, [PerMessageDeflate(True, True, 12, 12)])
+    taken = reader.take(said(Opcode.TEXT, packed, rsv1=True) * 100 + said(Opcode.PING, b"here?"))
+    while taken:
+        assert len(taken) == 1
+        last, taken = taken, reader.take(b"")
+    assert last == [Message(True, b"x" * LIMIT)]
+    assert reader.replies() == frame(Opcode.PONG, b"here?")
     assert reader.idle
 
 

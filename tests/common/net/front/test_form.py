@@ -60,6 +60,15 @@ def test_a_compressed_bomb_is_refused_before_it_is_whole():
     assert int(CloseCode.MESSAGE_TOO_BIG).to_bytes(2) in reader.replies()
 
 
+def test_a_reader_tells_what_compressed_messages_have_become():
+    reader = Forms().websocket(True, DEFLATE).reader(1_000)
+    small = bytes(PerMessageDeflate(True, True, 12, 12).encode(Frame(Opcode.TEXT, b"x" * 900)).data)
+    reader.take(bytes((0xC1, 0x80 | len(small))) + b"\0\0\0\0" + small)
+    assert reader.grown == 900
+    assert reader.take(b"") == []
+    assert reader.grown == 0
+
+
 @pytest.mark.parametrize("text", [True, False])
 def test_a_message_of_the_other_type_ends_it(text: bool):
     reader = Forms().websocket(text, None).reader(1_000)

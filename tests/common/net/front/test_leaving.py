@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 
 from common.net.front import leaving
+from common.net.front.sockets import TlsSocket
 from tests.common.net.front.scene import Client, Site
+from tests.common.net.front.test_polls import Session
 
 MakeSite = Callable[..., Site]
-NOWHERE: dict[bool, list[str]] = {False: [], True: []}
+NOWHERE: dict[str, list[str]] = {}
 
 
 def told(client: Client) -> float:
@@ -32,14 +34,14 @@ def test_at_a_stop_all_are_told_in_time_however_slow_the_pace(make_site: MakeSit
     site = make_site(drain_per_second=1)
     clients = [site.log_in(f"user{number}") for number in range(20)]
     began = time.monotonic()
-    leaving.tell_all(site.front, {False: ["127.0.0.1:7101"], True: []}, 0.2)
+    leaving.tell_all(site.front, {"tcp": ["127.0.0.1:7101"]}, 0.2)
     assert time.monotonic() - began < 2.0
     assert [told(client) for client in clients] == [0.2] * 20
 
 
 def test_they_hear_where_to_go(site: Site) -> None:
     client = site.log_in()
-    leaving.tell_all(site.front, {False: ["127.0.0.1:7101"], True: []})
+    leaving.tell_all(site.front, {"tcp": ["127.0.0.1:7101"]})
     packet = client.read()
     assert packet is not None and packet[2]["to"] == ["127.0.0.1:7101"]
 
@@ -72,3 +74,25 @@ def test_who_has_not_left_in_the_end_is_sent_off_and_may_come_back(site: Site) -
         assert (packet[2]["code"], packet[2]["reconnect"]) == ("drain", True)
         assert client.read() is None
     leaving.wait_for_all(site.front, time.monotonic() + 60)
+
+
+def test_who_came_over_tls_is_not_sent_to_a_port_without(site: Site) -> None:
+    client = site.log_in()
+    connection = site.connection("ann")
+    connection.sock = TlsSocket(connection.sock)  # type: ignore[attr-defined]
+    leaving.tell_all(site.front, {"tcp": ["127.0.0.1:7101"], "web": ["127.0.0.1:7201"]})
+    packet = client.read()
+    assert packet is not None and "to" not in packet[2]
+
+
+def test_waiting_polls_and_streams_hear_the_last_words(make_site: MakeSite) -> None:
+    site = make_site(stop_timeout=0.0)
+    polling, streaming = Session(site), Session(site, "bob")
+    asking, stream = polling.waiting(), streaming.stream()
+    site.gateway.stop()
+    site.front.start()
+    assert asking.get(timeout=5).json()["packets"][-1][2]["code"] == "drain"
+    said = b""
+    while more := stream.recv(65_536):
+        said += more
+    assert b'"code":"drain"' in said

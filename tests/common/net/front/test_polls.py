@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from common.net.front import poll as poll_module
 from common.net.front import polls as polls_module
+from common.net.front import relay as relay_module
 from common.net.front.poll import PollConnection
 from tests.common.net.front.asking import Answer, Browser, browser
 from tests.common.net.front.scene import Site, until
@@ -168,6 +171,27 @@ def test_a_body_that_cannot_be_taken_changes_nothing(site: Site, body: Any, stat
     assert session.post().status == 200
 
 
+def test_packets_ahead_wait_no_longer_though_others_come(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(poll_module, "AHEAD_SECONDS", 0.2)
+    session = Session(site)
+    ahead = gevent.spawn(session.post, 0, 1_000, [["ping", 1, {}]])
+    for number in range(1, 500):
+        session.post(0, number, [["ping", 0, {}]])
+        if ahead.ready():
+            break
+    assert number < 499
+    assert ahead.get(timeout=1).status == 503
+
+
+def test_packets_that_wait_when_the_session_ends_hear_why_it_did(site: Site):
+    session = Session(site)
+    ahead = gevent.spawn(session.post, 0, 3, [["ping", 1, {}]])
+    gevent.sleep(0.01)
+    session.connection.kick("replaced", "elsewhere")
+    assert [packet[0] for packet in ahead.get(timeout=1).json()["packets"]] == ["kick"]
+    assert session.post(0, 1, [["ping", 1, {}]]).json()["packets"][0][0] == "kick"
+
+
 def test_what_is_no_packet_ends_the_session_which_says_why(site: Site):
     session = Session(site)
     session.post(0, 1, [["ping", 1, {}], ["no packet"], ["ping", 2, {}]])
@@ -289,9 +313,24 @@ def test_one_that_never_fetches_is_kicked_as_slow(site: Site):
     assert stuck == [session.connection]
 
 
+def test_a_large_body_with_half_a_character_is_taken(site: Site):
+    session = Session(site)
+    assert session.post(0, 1, b'[["ping",1,{"a":"\\ud800"}]' + b" " * 70_000 + b"]").status == 200
+    until(lambda: session.connection.outbox.newest == 1)
+
+
 def test_an_unknown_owner_or_secret_is_not_found(site: Site):
     session = Session(site)
-    for sid in ("", "0-" + "0" * 32, "99-" + "0" * 32, "x-y", session.sid[:-1]):
+    for sid in (
+        "",
+        "1" * 5_000 + "-x",
+        "%D9%A1-x",
+        "00-x",
+        "0-" + "0" * 32,
+        "99-" + "0" * 32,
+        "x-y",
+        session.sid[:-1],
+    ):
         assert browser(site).ask("POST", f"/poll?sid={sid}&cursor=0").status == 404
 
 
@@ -299,3 +338,135 @@ def test_a_session_of_another_gateway_that_is_gone_is_not_found(site: Site):
     client: Browser = browser(site)
     assert client.ask("POST", "/poll?sid=1-" + "0" * 32).status == 404
     assert client.ask("GET", "/healthz").status == 200
+
+
+class Owner:
+    """Another gateway, which says what it is told to."""
+
+    def __init__(self, site: Site, path: Any) -> None:
+        site.process.places.web_socket = lambda index: str(path)
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen()
+        self._listening.settimeout(5)
+        self.asked = b""
+
+    def answer(self, data: bytes) -> socket.socket:
+        """Take a request and answer; give its connection."""
+        sock, _ = self._listening.accept()
+        self.asked = sock.recv(65_536)
+        sock.sendall(data)
+        return sock
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.fixture
+def owner(site: Site, tmp_path: Any) -> Iterator[Owner]:
+    made = Owner(site, tmp_path / "web")
+    yield made
+    made.close()
+
+
+FOREIGN = "sid=1-" + "0" * 32
+CUT = {
+    "no answer": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "half a body": b'HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{"cursor":0,',
+}
+
+
+@pytest.mark.parametrize("data", CUT.values(), ids=CUT.keys())
+def test_an_answer_of_the_owner_that_was_cut_is_none(site: Site, owner: Owner, data: bytes):
+    asking = gevent.spawn(browser(site).ask, "POST", f"/poll?{FOREIGN}")
+    owner.answer(data).close()
+    answer = asking.get(timeout=5)
+    assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+
+
+def test_an_owner_that_stands_still_is_waited_for_as_long_as_its_answer_may_take(
+    site: Site, owner: Owner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(relay_module, "ANSWER_SECONDS", 0.1)
+    assert browser(site).ask("POST", f"/poll?{FOREIGN}").status == 503
+    waiting = gevent.spawn(browser(site).ask, "POST", f"/poll?{FOREIGN}&wait=1")
+    gevent.sleep(0.05)
+    owner.answer(b"").close()
+    sock = owner.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+    for _ in range(5):
+        gevent.sleep(0.04)
+    sock.sendall(b"{}")
+    sock.close()
+    assert (waiting.get(timeout=5).status, waiting.value.body) == (200, b"{}")
+
+
+def test_a_stream_whose_owner_is_lost_ends_without_another_word(
+    site: Site, owner: Owner, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(relay_module, "STREAM_SECONDS", 0.05)
+    sock = site.browse()
+    sock.sendall(f"GET /sse?{FOREIGN} HTTP/1.1\r\n\r\n".encode())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n"
+    held = owner.answer(head)
+    said = b""
+    while more := sock.recv(65_536):
+        said += more
+    assert said == head
+    held.close()
+
+
+def test_head_takes_no_readers_place(site: Site):
+    session = Session(site)
+    session.stream()
+    reader = session.connection.reader
+    assert browser(site).ask("HEAD", f"/sse?sid={session.sid}").status == 200
+    assert session.connection.reader is reader
+
+
+def test_a_stream_of_an_ended_session_is_not_found(site: Site):
+    session = Session(site)
+    session.connection.close("test")
+    assert browser(site).ask("GET", f"/sse?sid={session.sid}").status == 404
+
+
+def test_an_opening_cut_off_by_newer_ones_is_answered():
+    site = Site(half_open_per_address=2, request_timeout=0.2)
+    try:
+        opening = gevent.spawn(browser(site).ask, "POST", "/poll/open", site.hello())
+        until(lambda: len(site.front.half_open) == 1)
+        for _ in range(2):
+            site.browse()
+        answer = opening.get(timeout=5)
+        assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+    finally:
+        site.close()
+
+
+def test_who_has_left_is_not_logged_in(site: Site):
+    sock, body = site.browse(), json.dumps(site.hello()).encode()
+    until(lambda: len(site.front.half_open) == 1)
+    sock.sendall(b"POST /poll/open HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    sock.close()
+    until(lambda: not site.front.web and not site.front.half_open)
+    assert not [item for _, item in site.links.sent if item[0] == "open"]
+
+
+def test_a_full_gateway_opens_no_more_sessions():
+    site = Site(max_connections=2)
+    try:
+        Session(site)
+        answer = browser(site).ask("POST", "/poll/open", site.hello("bob"))
+        assert (answer.status, answer.json()["code"]) == (503, "busy")
+    finally:
+        site.close()
+
+
+def test_nothing_is_kept_for_a_session_that_is_forgotten(site: Site):
+    session = Session(site)
+    session.say(1)
+    session.connection.kick("drain", "test")
+    site.front.now += 11
+    site.front.polls.step()
+    assert (len(site.front.polls), session.connection.outbox.size) == (0, 0)
+    assert session.connection.outbox.after(0) == []
