@@ -45,7 +45,11 @@ class Gateway:
         4_000, "connections without a finished login, all together", unit="connections", low=1
     )
     half_open_per_address: int = option(
-        1_200, "of one address; above it that address's oldest is closed", unit="connections", low=1
+        1_200,
+        "of one address; above it that address's oldest is closed. "
+        "As many HTTP connections of it may rest between two requests",
+        unit="connections",
+        low=1,
     )
     ticket_required: bool = option(
         False, "take a token with a ticket of the dispatcher only; `resume` needs none"

@@ -181,7 +181,7 @@ def poll(web: WebConnection, request: Request, connection: PollConnection) -> Re
     connection.heard()
     connection.outbox.confirm(cursor)
     if packets:
-        connection.accept(_number(query, "n", 1, low=1), packets)
+        connection.accept(_number(query, "n", 0, low=1), packets)
     if connection.streaming:
         return _page(cursor, [])
     if wait and not packets:

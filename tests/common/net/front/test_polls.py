@@ -212,6 +212,13 @@ def test_a_number_of_the_query_is_checked(site: Site, name: str, value: str):
     assert (answer.status, answer.json()["field"]) == (400, name)
 
 
+def test_packets_without_their_number_are_refused_and_not_taken_for_repeated_ones(site: Site):
+    session = Session(site)
+    session.post(0, 1, [["ping", 1, {}]])
+    answer = browser(site).ask("POST", f"/poll?sid={session.sid}&cursor=0", [["ping", 2, {}]])
+    assert (answer.status, answer.json()["field"]) == (400, "n")
+
+
 def test_a_stream_gives_what_waits_and_what_comes_with_the_cursor_as_id(site: Site):
     session = Session(site)
     session.say(1)
