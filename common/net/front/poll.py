@@ -33,6 +33,8 @@ SILENT_SECONDS = 60.0
 """A session nobody asks about for so long is over."""
 AHEAD_SECONDS = 5.0
 """How long packets wait for those before them."""
+PAGE_BYTES = 65_536
+"""Packets given at once, or one that is larger: a slow line must take them before writing is given up."""
 INPUT_BYTES = 262_144
 """Packets of a client that may wait to be taken; above it: busy."""
 
@@ -90,8 +92,15 @@ class Unconfirmed(Backlog):
             self.eased(freed)
 
     def after(self, cursor: int) -> list[bytes]:
-        """Give the packets behind `cursor`, as far as they are not confirmed."""
-        return list(islice(self._frames, max(0, cursor - self.confirmed), None))
+        """Give the next packets behind `cursor`, as far as they are not confirmed: a page of them."""
+        page: list[bytes] = []
+        size = 0
+        for packet in islice(self._frames, max(0, cursor - self.confirmed), None):
+            size += len(packet)
+            if page and size > PAGE_BYTES:
+                break
+            page.append(packet)
+        return page
 
     def clear(self) -> None:
         """Forget them all; nobody will ask."""

@@ -310,6 +310,22 @@ def test_what_a_client_does_not_fetch_is_bounded_and_a_room_says_gap(site: Site)
     assert rest == [["gap", 0, {"room": "plaza/x", "epoch": 4, "offset": 10, "reason": "slow"}]]
 
 
+def test_what_waits_comes_in_pages_that_a_slow_line_can_take():
+    site = Site(outbox_bytes=262_144)
+    try:
+        session = Session(site)
+        large = msgpack.packb("x" * 30_000)
+        for mid in range(1, 6):
+            site.give("session-0", "inbox", [session.connection.number], mid, "bob", large, 5)
+        pages, cursor = [], 0
+        while (answer := session.post(cursor)).json()["packets"]:
+            pages.append(mids(answer))
+            cursor = answer.json()["cursor"]
+        assert pages == [[1, 2], [3, 4], [5]]
+    finally:
+        site.close()
+
+
 def test_one_that_never_fetches_is_kicked_as_slow(site: Site):
     session = Session(site)
     for mid in range(1, 100):
