@@ -695,11 +695,13 @@ def test_goaway_makes_the_new_connection_first(peer: Peer, make: Callable[..., C
 def test_replaced_on_the_connection_being_left_means_nothing(peer: Peer, make: Callable[..., Client]) -> None:
     client = make()
     old = connect(client, peer)
+    join(client, old)
     asking = Background(lambda: client.publish(ROOM, 1))
     old.expect("publish")
     old.push("goaway", {"reason": "drain", "after": 0})
     new = peer.accept()
     new.welcome()
+    new.answer("join", history(0))
     old.kick("replaced", reconnect=False)
     with pytest.raises(ConnectionLost):
         asking.result()
