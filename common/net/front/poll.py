@@ -248,3 +248,7 @@ class PollConnection(Connection):
         self.front.gone(self, why)
         self.changed.set()
         self._turn.set()
+
+    def forget(self) -> None:
+        """Nothing is fetched any more. It and its outbox hold each other: only this frees them soon."""
+        del self.outbox.connection

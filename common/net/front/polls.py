@@ -68,10 +68,9 @@ class Polls:
         connection = PollConnection(front, front.next_number(), address)
         front.await_hello(connection)
         front.dispatch(connection, Packet("hello", 1, hello))
-        if not connection.outbox.newest:
-            raise Unavailable("the login was cut off")
-        op, _, body = load(connection.outbox.take_first())
+        op, body = _first_words(connection)
         if op != "ok":
+            connection.forget()
             code, message = body.pop("code"), body.pop("message")
             body.pop("retry", None)
             return refusal(rebuild(code, message, body))
@@ -93,7 +92,8 @@ class Polls:
     def end(self, connection: PollConnection) -> None:
         """End a session as its client wants it: nothing is left to fetch."""
         connection.close("closed")
-        self._sessions.pop(connection.secret, None)
+        if self._sessions.pop(connection.secret, None) is not None:
+            connection.forget()
 
     def step(self) -> None:
         """End sessions nobody asks about; forget those that have ended. To be called every few seconds."""
@@ -101,8 +101,18 @@ class Polls:
         for secret, connection in list(self._sessions.items()):
             if connection.closed and now - connection.ended_at > KEPT_SECONDS:
                 del self._sessions[secret]
+                connection.forget()
             elif not connection.closed and connection.is_silent():
                 connection.kick("idle", "no request for too long")
+
+
+def _first_words(connection: PollConnection) -> tuple[str, dict[str, Any]]:
+    """Give op, `ok` or `error`, and body of the answer to `hello`."""
+    if connection.outbox.newest:
+        op, _, body = load(connection.outbox.take_first())
+        if op in ("ok", "error"):
+            return op, body
+    return "error", Unavailable("the login was cut off").body()
 
 
 Route = Callable[[WebConnection, Request, PollConnection], Response | None]
