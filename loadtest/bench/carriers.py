@@ -17,9 +17,10 @@ from loadtest.bench.commands import Commanded
 from loadtest.bench.machine import rss_bytes
 from loadtest.bench.memory import SETTLE
 from tests.cluster.certificates import make_certificate
-from tests.cluster.cluster import Cluster
 
 WEBSOCKET_GOAL = 6144
+ROOM = 1000
+"""Connections a gateway may have besides: a session and the request that waits for it count as two."""
 CARRIERS: dict[str, tuple[str, bool]] = {
     "tcp": ("tcp", False),
     "ws.json": ("json", False),
@@ -47,7 +48,11 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="roost-tls-") as folder:
         certificate = Path(folder) / "gateway.pem"
         make_certificate(certificate)
-        settings = {"gateway.park_after": park_after, "gateway.tls_certificate": str(certificate)}
+        settings = {
+            "gateway.park_after": park_after,
+            "gateway.tls_certificate": str(certificate),
+            "gateway.max_connections": 2 * users + ROOM,
+        }
         each = {name: _hold(name, settings, users, rooms_of) for name in carriers.split()}
     return {
         "users": users,
@@ -64,8 +69,8 @@ def _hold(name: str, settings: dict[str, Any], users: int, rooms_of: int) -> dic
     with cluster(settings) as running:
         pid = running.pid("gateway-0")
         before = rss_bytes(pid)
-        more = {"rooms_of": rooms_of, "carrier": carrier, "tls": tls, "port": port_of(running, carrier, tls)}
-        with Commanded("loadtest.swarm", plan(running, users, **more)) as swarm:
+        clients = plan(running, users, rooms_of=rooms_of, carrier=carrier, tls=tls)
+        with Commanded("loadtest.swarm", clients) as swarm:
             login = swarm.order("login")
             logged_in = rss_bytes(pid)
             time.sleep(settings["gateway.park_after"] + SETTLE)
@@ -79,11 +84,3 @@ def _hold(name: str, settings: dict[str, Any], users: int, rooms_of: int) -> dic
         "errors": report["errors"],
         "misplaced": report["misplaced"],
     }
-
-
-def port_of(running: Cluster, carrier: str, tls: bool) -> int:
-    """Give the port of gateway-0 for a carrier."""
-    places = running.places
-    if tls:
-        return places.tls_port if carrier == "tcp" else places.tls_web_port
-    return places.tcp_port(0) if carrier == "tcp" else places.own_web_port(0)
