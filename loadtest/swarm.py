@@ -1,4 +1,4 @@
-"""Thousands of clients in one process: one epoll, raw msgpack frames, a few bytes each.
+"""Thousands of clients in one process: one epoll, whole frames, a few bytes each on plain TCP.
 
     python -m loadtest.swarm '{"host": …, "port": …, "count": …}'
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -26,6 +27,7 @@ from typing import Any
 import msgpack
 
 from loadtest.receipts import Receipts
+from loadtest.wires import WIRES, Wire
 from tools.tokens import make_token
 
 IP_BIND_ADDRESS_NO_PORT = 24
@@ -48,6 +50,14 @@ def packet(op: str, number: int, body: dict[str, Any]) -> bytes:
 _PING_PACKET = packet("ping", PING, {})
 
 
+def trusting() -> ssl.SSLContext:
+    """Give a client's TLS, 1.3, that takes any certificate."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    return made
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Who the clients are and where they go.
@@ -58,6 +68,8 @@ class Plan:
         rooms_of: clients that share a room "plaza/<room>.<n>"; 0: nobody joins any.
         token_key: the cluster's key (HS256).
         source: third byte of the source address 127.1.<source>.1.
+        carrier: "tcp", or one of WIRES; those by requests only log in and listen.
+        tls: shake hands first; any certificate is taken.
         raw: a bare server (loadtest/bench/bare.py) is at the other end: no login. Reading is the
             same, so that what a sender pays to wake its readers is the same too.
         ping_every: seconds between two pings of a client; 0: none.
@@ -73,6 +85,8 @@ class Plan:
     product: str = "bench"
     token_key: str = ""
     source: int = 0
+    carrier: str = "tcp"
+    tls: bool = False
     raw: bool = False
     ping_every: float = 0.0
     patience: float = 120.0
@@ -89,6 +103,9 @@ class Swarm:
         self.plan = plan
         self.receipts = Receipts()
         self._socks: dict[int, socket.socket] = {}
+        self._wires: dict[int, Wire] = {}
+        self._shaking: dict[int, bytes] = {}
+        self._tls = trusting() if plan.tls else None
         self._order: list[int] = []
         self._joined = 0
         self._ping_again = False
@@ -117,7 +134,7 @@ class Swarm:
         """
         plan, heard, speaker = self.plan, self.receipts, self._socks[self._order[0]]
         body = {"room": self.room_of(0), "data": "x" * bytes}
-        words = b"!" if plan.raw else packet("publish", PUBLISH, body) * gathered
+        words = b"!" if plan.raw else self._wrap(self._order[0], packet("publish", PUBLISH, body) * gathered)
         messages, octets, reads = heard.messages, heard.octets, heard.reads
         began, cpu = time.monotonic(), time.process_time()
         until = began + plan.patience
@@ -137,8 +154,8 @@ class Swarm:
         """Every client keeps one ping under way (a bare server sends it back); give the round trips."""
         began, before = time.monotonic(), self.receipts.reads
         self._ping_again = True
-        for sock in self._socks.values():
-            sock.sendall(_PING_PACKET)
+        for descriptor in self._socks:
+            self._say(descriptor, _PING_PACKET)
         while time.monotonic() < began + seconds:
             self.turn(began + self.plan.patience)
         trips, taken = self.receipts.reads - before, time.monotonic() - began
@@ -179,15 +196,45 @@ class Swarm:
         sock.bind((f"127.1.{plan.source}.1", 0))
         sock.connect((plan.host, plan.port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            sock.setblocking(False)
+            sock = self._tls.wrap_socket(sock, do_handshake_on_connect=False)
         descriptor = sock.fileno()
         self._socks[descriptor] = sock
         self._order.append(descriptor)
+        self._poll.register(descriptor, select.EPOLLIN)
         if plan.raw:
             self._joined += 1
         else:
-            sock.sendall(self._hello(index))
+            self._begin(descriptor, self._hello(index))
         sock.setblocking(False)
-        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _begin(self, descriptor: int, words: bytes) -> None:
+        """Write a client's first words, behind its handshake."""
+        if self.plan.carrier != "tcp":
+            wire = self._wires[descriptor] = WIRES[self.plan.carrier]()
+            words = wire.begin(words)
+        if self.plan.tls:
+            self._shaking[descriptor] = words
+            self._shake(descriptor)
+        else:
+            self._socks[descriptor].sendall(words)
+
+    def _shake(self, descriptor: int) -> None:
+        """Go on with a handshake; the first words follow it."""
+        sock = self._socks[descriptor]
+        assert isinstance(sock, ssl.SSLSocket)
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        sock.sendall(self._shaking.pop(descriptor))
+
+    def _wrap(self, descriptor: int, frames: bytes) -> bytes:
+        return self._wires[descriptor].wrap(frames) if self._wires else frames
+
+    def _say(self, descriptor: int, frames: bytes) -> None:
+        self._socks[descriptor].sendall(self._wrap(descriptor, frames))
 
     def _hello(self, index: int) -> bytes:
         number = self.plan.first + index
@@ -232,24 +279,40 @@ class Swarm:
             self._pinged = now
         for descriptor in self._order[:due]:
             if descriptor in self._socks:
-                self._socks[descriptor].sendall(_PING_PACKET)
+                self._say(descriptor, _PING_PACKET)
         self._order = self._order[due:] + self._order[:due]
 
     def _read(self, descriptor: int) -> None:
-        sock = self._socks[descriptor]
         try:
-            data = sock.recv(READ_BYTES)
+            data = (
+                self._socks[descriptor].recv(READ_BYTES) if not self._shaking else self._receive(descriptor)
+            )
+            if not data:
+                raise ConnectionError("closed by the server")
+            if self._wires:
+                data = self._unwrap(descriptor, data)
+        except ssl.SSLWantReadError:
+            return
         except OSError as error:
-            data, words = b"", str(error)
-        else:
-            words = "closed by the server"
-        if not data:
-            self.receipts.errors[words] += 1
+            self.receipts.errors[str(error)] += 1
             self._poll.unregister(descriptor)
             self._socks.pop(descriptor).close()
             return
         for op, number, _body in self.receipts.take(descriptor, data):
             self._follow(descriptor, op, number)
+
+    def _receive(self, descriptor: int) -> bytes:
+        """Read while some shake hands; one that still does goes on with it."""
+        if descriptor in self._shaking:
+            self._shake(descriptor)
+        return self._socks[descriptor].recv(READ_BYTES)
+
+    def _unwrap(self, descriptor: int, data: bytes) -> bytes:
+        """Give the frames in what a carrier brought, and write what it wants to say."""
+        frames, answer = self._wires[descriptor].take(data)
+        if answer:
+            self._socks[descriptor].sendall(answer)
+        return frames
 
     def _follow(self, descriptor: int, op: str, number: int) -> None:
         """Do what a packet asks for."""

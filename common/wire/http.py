@@ -68,7 +68,7 @@ class RequestReader:
     """
 
     def __init__(self, body_bytes: int) -> None:
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._body_bytes = body_bytes
         self._requests: list[Request] = []
         self._refused: HttpRefused | None = None
@@ -103,6 +103,10 @@ class RequestReader:
             raise self._body_too_large()
         requests, self._requests = self._requests, []
         return requests
+
+    def close(self) -> None:
+        """Read no more. The parser and this hold each other: nothing else would free them soon."""
+        self._parser = None
 
     # called by the parser
 

@@ -200,6 +200,10 @@ class Reader:
         """Give what is to be written now; b"" when nothing."""
         return b"".join(self._protocol.data_to_send())
 
+    def close(self) -> None:
+        """Read no more. The protocol and its parser hold each other: nothing else would free them soon."""
+        self._protocol.parser.close()
+
 
 def _is_utf8(data: bytes) -> bool:
     try:

@@ -11,7 +11,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from loadtest.bench import broadcast, echo, fanout, keeping, links, login, memory, push
+from loadtest.bench import (
+    broadcast,
+    carriers,
+    echo,
+    fanout,
+    handshakes,
+    keeping,
+    links,
+    login,
+    memory,
+    push,
+)
 from loadtest.bench.machine import facts
 
 BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -23,6 +34,8 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "keeping": keeping.measure,
     "push": push.measure,
     "broadcast": broadcast.measure,
+    "carriers": carriers.measure,
+    "handshakes": handshakes.measure,
 }
 
 

@@ -32,7 +32,16 @@ def cluster(settings: dict[str, Any]) -> Iterator[Cluster]:
         running.stop()
 
 
-def plan(running: Cluster, count: int, **more: Any) -> dict[str, Any]:
-    """Give the plan of a swarm at gateway-0 (loadtest.swarm.Plan)."""
-    host, port = running.tcp(0)
-    return {"host": host, "port": port, "count": count, "token_key": running.secrets.token_key, **more}
+def plan(
+    running: Cluster, count: int, carrier: str = "tcp", tls: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Give the plan of a swarm at gateway-0 (loadtest.swarm.Plan); with TLS at any gateway."""
+    places = running.places
+    doors = {
+        (False, False): places.own_web_port(0),
+        (False, True): places.tls_web_port,
+        (True, False): places.tcp_port(0),
+        (True, True): places.tls_port,
+    }
+    where = {"host": places.host, "port": doors[carrier == "tcp", tls], "carrier": carrier, "tls": tls}
+    return {**where, "count": count, "token_key": running.secrets.token_key, **more}

@@ -24,7 +24,12 @@ GATHERED_GOAL = 4.0
 
 
 def measure(
-    members: int = 10_000, bytes: int = 100, messages: int = 40, bursts: int = 10, rounds: int = 5
+    members: int = 10_000,
+    bytes: int = 100,
+    messages: int = 40,
+    bursts: int = 10,
+    rounds: int = 5,
+    carrier: str = "tcp",
 ) -> dict[str, Any]:
     """Give deliveries per CPU second, single and gathered, and the bare loop's sends.
 
@@ -32,11 +37,14 @@ def measure(
         bytes: size of `data`.
         messages: single ones in a round. One round is one figure of the median.
         bursts: of 16 messages, in a round.
+        carrier: of the members: tcp, json or msgpack (WebSocket). The bare loop speaks TCP always, and
+            `frame_bytes` are those of TCP frames.
     """
     with ExitStack() as stack:
         running = stack.enter_context(cluster({}))
         pid = running.pid("gateway-0")
-        swarm = stack.enter_context(Commanded("loadtest.swarm", plan(running, members, rooms_of=members)))
+        clients = plan(running, members, carrier, rooms_of=members)
+        swarm = stack.enter_context(Commanded("loadtest.swarm", clients))
         swarm.order("login")
         swarm.order("rounds", rounds=WARM_UP, gathered=1, bytes=bytes)
         bare = stack.enter_context(Commanded("loadtest.bench.bare", {"count": members, "bytes": bytes}))
@@ -54,6 +62,7 @@ def measure(
     bare_rate, single_rate, gathered_rate = _rate(ceiling), _rate(single), _rate(gathered)
     return {
         "members": members,
+        "carrier": carrier,
         "frame_bytes": [round(r[-1]["octets"] / r[-1]["messages"], 1) for r in (single, ceiling)],
         "received": report["messages"],
         "misplaced": report["misplaced"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import socket
 import ssl
@@ -14,8 +13,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
@@ -24,6 +21,7 @@ from websockets.uri import parse_uri
 
 from common.wire.proxy import SIGNATURE
 from tests.cluster.carriers import WebSocket, ask
+from tests.cluster.certificates import make_certificate
 from tests.cluster.cluster import Cluster
 from tests.cluster.raw import Raw
 from tests.cluster.test_carriers import hello, need, web
@@ -31,25 +29,6 @@ from tests.waiting import until
 
 PROXY = "127.0.0.9"
 SLOW = 1_000
-
-
-def make_certificate(path: Path) -> int:
-    """Write a self-made certificate and its key; give its serial number."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now, serial = datetime.datetime.now(datetime.UTC), x509.random_serial_number()
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), serial)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    new = path.with_suffix(".new")
-    new.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
-    new.replace(path)
-    return serial
 
 
 @pytest.fixture(scope="module")

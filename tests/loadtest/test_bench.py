@@ -22,6 +22,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "keeping": {"receivers": 100, "rounds": 1},
     "push": {"rate": 20, "seconds": 0.5, "devices": 3, "receivers": 50, "rounds": 2},
     "broadcast": {"connections": 40, "rounds": 1, "quiet": 0.1},
+    "carriers": {"users": 40, "rooms_of": 10, "park_after": 0.2, "carriers": "wss.json sse"},
+    "handshakes": {"count": 30, "rounds": 1, "keys": "P-256"},
 }
 SAYS: dict[str, set[str]] = {
     "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
@@ -32,6 +34,8 @@ SAYS: dict[str, set[str]] = {
     "keeping": {"receivers_per_second", "redis_cpu_us_per_receiver", "cost_in_redis"},
     "push": {"unicast", "goals_ms", "multicast_receivers_per_second", "cpu_us_per_receiver"},
     "broadcast": {"connections", "seconds", "lag_ms", "cpu_us_per_connection"},
+    "carriers": {"goal_bytes_each_websocket", "carriers"},
+    "handshakes": {"handshakes"},
 }
 
 
@@ -42,7 +46,7 @@ def test_every_bench_is_tried_here() -> None:
 @pytest.mark.parametrize("name", SIZES)
 def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_everything(name: str) -> None:
     sizes = SIZES[name]
-    figures = bench(name, *(f"{key}={value}" for key, value in sizes.items()))
+    figures = bench(name, *(f"{key}={json.dumps(value)}" for key, value in sizes.items()))
     assert figures["bench"] == name
     assert {"cores", "ram_mib", "kernel", "python", "versions", "commit"} <= set(figures["machine"])
     assert SAYS[name] <= set(figures)
@@ -56,11 +60,21 @@ def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_eve
         assert [(one["sent"], one["unheard"]) for one in told] == [(10, 0), (10, 0)]
     if name == "broadcast":
         assert {"gateway-0", "session-0", "center-0"} <= set(figures["lag_ms"])
+    if name == "carriers":
+        assert all(
+            one["logins_per_second"] and "bytes_each_parked" in one for one in figures["carriers"].values()
+        )
+    if name == "handshakes":
+        told = [(one["new"]["resumed"], one["resumed"]["resumed"]) for one in figures["handshakes"].values()]
+        assert told == [(0, 1)] * 2
 
 
 def test_an_unknown_bench_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert "memory, fanout, echo, login, links, keeping, push, broadcast" in capsys.readouterr().err
+    assert (
+        "memory, fanout, echo, login, links, keeping, push, broadcast, carriers, handshakes"
+        in capsys.readouterr().err
+    )
 
 
 def bench(*words: str) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class Reader(Protocol):
     def replies(self) -> bytes:
         """Give what the carrier itself answers; b"" nothing."""
 
+    def close(self) -> None:
+        """Read no more."""
+
 
 class Form(Protocol):
     """One way to carry packets."""
@@ -111,6 +114,9 @@ class TcpReader:
     def replies(self) -> bytes:
         """TCP has nothing of its own to say."""
         return b""
+
+    def close(self) -> None:
+        """Nothing is to be freed."""
 
 
 class TcpForm:
@@ -186,6 +192,10 @@ class WebSocketReader:
     def replies(self) -> bytes:
         """Give pongs, and the close frame."""
         return self._reader.replies()
+
+    def close(self) -> None:
+        """Free what read the frames."""
+        self._reader.close()
 
 
 class WebSocketForm:

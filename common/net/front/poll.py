@@ -273,3 +273,8 @@ class PollConnection(Connection):
         self.front.gone(self, why)
         self.changed.set()
         self._turn.set()
+
+    def forget(self) -> None:
+        """Nothing is fetched any more. It and its outbox hold each other: only this frees them soon."""
+        self.outbox.clear()
+        del self.outbox.connection

@@ -72,12 +72,9 @@ class Polls:
         connection = PollConnection(front, front.next_number(), web.address, "tls" if web.tls else "web")
         front.await_hello(connection)
         front.dispatch(connection, Packet("hello", 1, hello))
-        if not connection.outbox.newest:
-            raise Unavailable("the login was cut off")
-        op, _, body = load(connection.outbox.take_first())
-        if op == "kick":
-            raise Unavailable(body["reason"])
+        op, body = _first_words(connection)
         if op != "ok":
+            connection.forget()
             code, message = body.pop("code"), body.pop("message")
             body.pop("retry", None)
             return refusal(rebuild(code, message, body))
@@ -107,8 +104,8 @@ class Polls:
 
     def _forget(self, connection: PollConnection) -> None:
         """Let go of what was kept for its client; timers may hold the rest for a while."""
-        self._sessions.pop(connection.secret, None)
-        connection.outbox.clear()
+        if self._sessions.pop(connection.secret, None) is not None:
+            connection.forget()
 
     def step(self) -> None:
         """End sessions nobody asks about; forget those that have ended. To be called every few seconds."""
@@ -118,6 +115,16 @@ class Polls:
                 self._forget(connection)
             elif not connection.closed and connection.is_silent():
                 connection.kick("idle", "no request for too long")
+
+
+def _first_words(connection: PollConnection) -> tuple[str, dict[str, Any]]:
+    """Give op, `ok` or `error`, and body of the answer to `hello`; a kick before it is an error too."""
+    if connection.outbox.newest:
+        op, _, body = load(connection.outbox.take_first())
+        if op in ("ok", "error"):
+            return op, body
+        return "error", Unavailable(body["reason"]).body()
+    return "error", Unavailable("the login was cut off").body()
 
 
 Route = Callable[[WebConnection, Request, PollConnection], Response | None]

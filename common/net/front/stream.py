@@ -193,7 +193,9 @@ class StreamConnection(Connection):
         try:
             self.guard(lambda: self._take_all(data))
         finally:
-            self._talk = None
+            talk, self._talk = self._talk, None
+            if talk is not None:
+                talk.reader.close()
 
     def _take_all(self, data: bytes | None) -> None:
         while True:

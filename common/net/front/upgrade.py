@@ -9,7 +9,8 @@ Source: RFC 6455, section 4; docs/protocol.md, section 2.
 from __future__ import annotations
 
 import time
-from typing import Any
+from contextlib import closing
+from typing import Any, NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
@@ -41,11 +42,10 @@ def open_websocket(web: WebConnection, request: Request) -> Response | None:
     front = web.front
     if not may(front.settings.origins, request.headers):
         raise Forbidden("pages of this origin may not connect; see gateway.origins", field="origin")
-    protocol = _accept(web, request, [JSON, MSGPACK], front.settings.compress)
-    if protocol is None:
+    agreed = _accept(web, request, [JSON, MSGPACK], front.settings.compress)
+    if agreed is None:
         return None
-    text = protocol.subprotocol != MSGPACK
-    form = front.forms.websocket(text, _deflate(protocol))
+    form = front.forms.websocket(agreed.subprotocol != MSGPACK, agreed.deflate)
     address, rest = web.address, web.rest
     connection = front.accepted(web.take_socket(), address, form)
     if rest:
@@ -62,12 +62,18 @@ def echo(web: WebConnection, request: Request) -> Response | None:
     """
     if not web.front.settings.echo:
         raise NotFound("the echo is off; see gateway.echo")
-    protocol = _accept(web, request, None, web.front.settings.compress)
-    if protocol is None:
+    agreed = _accept(web, request, None, web.front.settings.compress)
+    if agreed is None:
         return None
-    deflate = _deflate(protocol)
-    extensions = [PerMessageDeflate(*deflate)] if deflate else []
-    reader = websocket.Reader(ECHO_BYTES, extensions)
+    extensions = [PerMessageDeflate(*agreed.deflate)] if agreed.deflate else []
+    with closing(websocket.Reader(ECHO_BYTES, extensions)) as reader:
+        _echo(web, reader)
+    if not web.gone:
+        web.let_go()
+    return None
+
+
+def _echo(web: WebConnection, reader: websocket.Reader) -> None:
     data = web.rest
     while not reader.over:
         messages = reader.take(data)
@@ -75,22 +81,26 @@ def echo(web: WebConnection, request: Request) -> Response | None:
             opcode = Opcode.TEXT if message.text else Opcode.BINARY
             web.stream(websocket.frame(opcode, message.data))
         web.stream(reader.replies())
-        if messages and extensions and not web.gone:
+        if messages and not web.gone:
             data = b""
             continue
         if web.gone or reader.over:
-            break
+            return
         data = web.receive(time.monotonic() + ECHO_SECONDS)
         if not data:
-            break
-    if not web.gone:
-        web.let_go()
-    return None
+            return
+
+
+class Agreed(NamedTuple):
+    """What the opening agreed on."""
+
+    subprotocol: Subprotocol | None
+    deflate: Deflate | None
 
 
 def _accept(
     web: WebConnection, request: Request, subprotocols: list[Subprotocol] | None, compress: bool
-) -> ServerProtocol | None:
+) -> Agreed | None:
     """Answer the opening; None when it was refused."""
     factory = ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,
@@ -108,12 +118,21 @@ def _accept(
         headers[name] = value
     response = protocol.accept(Opening(request.target, headers, method=request.method))
     protocol.send_response(response)
-    web.stream(b"".join(protocol.data_to_send()))
-    if web.gone or protocol.handshake_exc is not None:
-        if not web.gone:
-            web.let_go()
-        return None
-    return protocol
+    answer, refused = b"".join(protocol.data_to_send()), protocol.handshake_exc
+    agreed = Agreed(protocol.subprotocol, _deflate(protocol))
+    _free(protocol)
+    if web.stream(answer) and refused is None:
+        return agreed
+    if not web.gone:
+        web.let_go()
+    return None
+
+
+def _free(protocol: ServerProtocol) -> None:
+    """Cut the ways on which an opening that is over holds itself: only this frees it soon."""
+    if protocol.handshake_exc is not None:
+        protocol.handshake_exc.__traceback__ = None
+    vars(protocol).clear()
 
 
 def _select(protocol: ServerProtocol, offered: Any) -> Subprotocol | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import _socket
 import time
-from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ class WebConnection:
         self._served = 0
         self._rate = TokenBucket(front.settings.packets_per_second, BURST * front.settings.packets_per_second)
         self._reader = RequestReader(BODY_BYTES)
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[Request] = []
 
     def run(self) -> None:
         """Serve until it ends; the socket is closed then, unless somebody took it over."""
@@ -114,23 +113,28 @@ class WebConnection:
             self._last_answer(refusal(Internal("a defect of the server")))
         finally:
             self.close("over")
+            self._reader.close()
 
     def _serve(self) -> None:
-        while not self.closed:
-            request = self._next()
-            if request is None:
-                return
-            response = self._answer(request)
-            if response is None or self.closed:
-                return
-            self._served += 1
-            keep = request.keep_alive and not (request.upgrade or response.close)
-            keep = keep and self.front.process.state == "ready"
-            cors = cors_headers(self.front.settings.origins, request.headers)
-            self._write(write(response, keep, cors, request.method != "HEAD"))
-            if not keep:
-                self.let_go()
+        while self._serve_next():
             self._rest()
+
+    def _serve_next(self) -> bool:
+        """Answer one request; False: no other follows. Nothing of it is kept while the next is awaited."""
+        request = self._next()
+        if request is None:
+            return False
+        response = self._answer(request)
+        if response is None or self.closed:
+            return False
+        self._served += 1
+        keep = request.keep_alive and not (request.upgrade or response.close)
+        keep = keep and self.front.process.state == "ready"
+        cors = cors_headers(self.front.settings.origins, request.headers)
+        self._write(write(response, keep, cors, request.method != "HEAD"))
+        if not keep:
+            self.let_go()
+        return keep
 
     def _rest(self) -> None:
         """Let others have their turn, however fast requests come."""
@@ -175,7 +179,7 @@ class WebConnection:
                     self._write(CONTINUE)
         finally:
             self._stand_up()
-        return self._waiting.popleft()
+        return self._waiting.pop(0)
 
     def _stand(self, half_open: bool) -> None:
         """Stand among those that wait for a request: half-open, or at rest behind another one."""

@@ -13,7 +13,7 @@ import pytest
 from gevent.ssl import SSLContext
 
 from common.net.front.arrival import Arrival
-from tests.cluster.test_doors import make_certificate
+from tests.cluster.certificates import make_certificate
 from tests.common.net.front.scene import Site, until
 
 MakeSite = Callable[..., Site]

@@ -93,6 +93,17 @@ def test_a_refused_open_has_the_error_and_leaves_nothing(site: Site):
     assert len(site.front.polls) == 0
 
 
+def test_an_open_that_is_kicked_meanwhile_says_to_come_again(site: Site):
+    opening = gevent.spawn(browser(site).ask, "POST", "/poll/open", site.hello("ann"))
+    until(lambda: any(isinstance(one, PollConnection) for one in site.front.half_open))
+    (connection,) = (one for one in site.front.half_open if isinstance(one, PollConnection))
+    connection.kick("restart", "it restarts")
+    site.answer("open", [1_000, 5])
+    answer = opening.get(timeout=5)
+    assert (answer.status, answer.json()["code"], answer.json()["retry"]) == (503, "unavailable", True)
+    assert len(site.front.polls) == 0
+
+
 def test_a_cursor_confirms_and_an_old_one_gives_the_same_again(site: Site):
     session = Session(site)
     for mid in (1, 2, 3):
