@@ -9,7 +9,7 @@ Handlers know this class only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gevent import sleep
 
@@ -102,6 +102,8 @@ class Connection:
         "watching",
     )
 
+    BY_REQUESTS: ClassVar[bool] = False
+    """It has no socket of its own; requests come for it."""
     rights: Rights
     outbox: Backlog | None
 

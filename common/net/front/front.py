@@ -136,6 +136,7 @@ class Front:
         self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
         self._lingers: Wheel[Linger] = Wheel(0.5, 10, self.now)
         self._lingering: set[Linger] = set()
+        self._by_requests = 0
         self._timer: Any = None
         self._parked = 0
         self._trim_at = 0.0
@@ -175,8 +176,13 @@ class Front:
         self.half_open.add(connection)
 
     def held(self) -> int:
-        """Give how many sockets clients hold here, those on their way out too."""
-        return len(self.connections) + len(self.half_open) + len(self._lingering) + len(self.web)
+        """Give how many sockets clients hold here, those on their way out too.
+
+        Who comes by requests counts as one socket whether or not a request is here just now.
+        """
+        with_socket = len(self.connections) - self._by_requests
+        requests = max(self._by_requests, len(self.web))
+        return with_socket + requests + len(self.half_open) + len(self._lingering)
 
     def logged_in(self, connection: Connection) -> None:
         """A login is finished: from here on the connection has a user; its welcome follows."""
@@ -184,6 +190,7 @@ class Front:
         connection.address = ""
         self.entrance.enter(connection)
         self.connections[connection.number] = connection
+        self._by_requests += connection.BY_REQUESTS
         self.counters.logins += 1
 
     def gone(self, connection: Connection, why: str) -> None:
@@ -199,6 +206,7 @@ class Front:
             self.unwatch(connection, list(connection.watching))
         self.mail.ended(connection)
         if self.connections.pop(connection.number, None) is not None:
+            self._by_requests -= connection.BY_REQUESTS
             self.close_login(connection, why == "bye")
 
     def refuse_login(self, connection: Connection, number: int, error: RequestError) -> None:

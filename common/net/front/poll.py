@@ -147,6 +147,7 @@ class PollConnection(Connection):
         "taken",
     )
 
+    BY_REQUESTS = True
     outbox: Unconfirmed
 
     def __init__(self, front: Front, number: int, address: str, door: str) -> None:

@@ -67,7 +67,7 @@ class Polls:
     def open(self, web: WebConnection, hello: dict[str, Any]) -> Response:
         """Log a client in; give its sid and welcome, or what was refused."""
         front = self._front
-        if front.held() > front.settings.max_connections:
+        if len(front.connections) >= front.settings.max_connections:
             raise Busy("this gateway is full", limit=front.settings.max_connections)
         connection = PollConnection(front, front.next_number(), web.address, "tls" if web.tls else "web")
         front.await_hello(connection)

@@ -128,6 +128,21 @@ def test_a_poll_waits_until_something_comes_and_a_later_one_takes_its_place(site
     assert mids(second.get(timeout=5)) == [7]
 
 
+def test_a_session_and_its_request_count_as_one(site: Site):
+    session = Session(site)
+    assert (len(site.front.web), site.front.held()) == (1, 1)
+    asking = session.waiting()
+    assert (len(site.front.web), site.front.held()) == (2, 2)
+    session.say(7)
+    asking.get(timeout=5)
+    for sock in site._browsers:
+        sock.close()
+    until(lambda: not site.front.web)
+    assert site.front.held() == 1, "its next request has a place"
+    session.connection.kick("drain", "test")
+    assert site.front.held() == 0
+
+
 def test_a_poll_waits_no_longer_than_it_said(site: Site):
     assert Session(site).post(wait=1).json()["packets"] == []
 
@@ -487,7 +502,7 @@ def test_who_has_left_is_not_logged_in(site: Site):
 
 
 def test_a_full_gateway_opens_no_more_sessions():
-    site = Site(max_connections=2)
+    site = Site(max_connections=1)
     try:
         Session(site)
         answer = browser(site).ask("POST", "/poll/open", site.hello("bob"))
