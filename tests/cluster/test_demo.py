@@ -10,12 +10,11 @@ import pytest
 from common.settings import ROOT
 from tests.cluster.carriers import Browser
 from tests.cluster.cluster import Cluster
-from tests.cluster.conftest import MakeCluster
 from tests.cluster.test_carriers import need
 from tests.waiting import until
 
 PICTURES = ROOT / "build" / "demo"
-"""Where the pictures of docs/demo.md come from."""
+"""Where the pictures in docs/images come from."""
 
 
 class Page:
@@ -44,6 +43,10 @@ class Page:
         heard = self._run(script)
         assert isinstance(heard, list)
         return heard
+
+    def shown(self, element: str) -> bool:
+        """Tell whether an element can be seen."""
+        return bool(self._run("return document.getElementById(arguments[0]).checkVisibility()", element))
 
     def state(self) -> str:
         """Give what the page says of its connection."""
@@ -80,37 +83,65 @@ def browser() -> Iterator[Browser]:
     made.close()
 
 
-def open_page(cluster: Cluster, browser: Browser, uid: str, gateway: int) -> Page:
-    page = Page(browser, cluster.web_url(gateway), cluster.token(uid), "plaza/lobby")
-    until(lambda: page.state() == "live" and page.text("title") == "plaza/lobby", 20)
+def open_page(cluster: Cluster, browser: Browser, uid: str, gateway: int, room: str) -> Page:
+    page = Page(browser, cluster.web_url(gateway), cluster.token(uid), room)
+    until(lambda: page.state() == "live" and page.text("title") == room, 20)
     return page
 
 
-def test_two_windows_talk_in_a_room_and_in_private(make_cluster: MakeCluster, browser: Browser) -> None:
-    cluster = make_cluster({})
-    alice, bob = open_page(cluster, browser, "alice", 0), open_page(cluster, browser, "bob", 1)
+def test_two_windows_talk_in_a_room_and_in_private(cluster: Cluster, browser: Browser) -> None:
+    alice = open_page(cluster, browser, "alice", 0, "plaza/lobby")
+    bob = open_page(cluster, browser, "bob", 1, "plaza/lobby")
     alice.say("Good morning, grüße!")
-    until(lambda: bob.said() == ["Good morning, grüße!"])
+    until(lambda: bob.said() == ["Good morning, grüße!"], 20)
     bob.say("Good morning from the other gateway.")
-    until(lambda: alice.said() == bob.said() and len(alice.said()) == 2)
-    until(lambda: "alice" in bob.text("members-list") and "bob" in bob.text("members-list"))
+    until(lambda: alice.said() == bob.said() and len(alice.said()) == 2, 20)
+    until(lambda: "alice" in bob.text("members-list") and "bob" in bob.text("members-list"), 20)
     bob.picture("room")
 
     bob.fill("person-form", "person-name", "alice")
     bob.say("For you alone.")
-    until(lambda: bob.said() == ["For you alone."])
-    until(lambda: "bob" in alice.text("people"))
+    until(lambda: bob.said() == ["For you alone."], 20)
+    until(lambda: "bob" in alice.text("people"), 20)
     assert "For you alone." not in alice.said()
     alice.picture("unread")
     alice.press("#people button")
-    until(lambda: alice.said() == ["For you alone."])
+    until(lambda: alice.said() == ["For you alone."], 20)
 
-    cluster.kill("gateway-0")
-    until(lambda: alice.state() != "live")
-    alice.picture("recovering")
-    bob.press("#rooms button")
-    bob.say("Said while alice was away.")
-    until(lambda: alice.state() == "live", 20)
-    alice.press("#rooms button")
-    until(lambda: len(bob.said()) == 3 and alice.said() == bob.said(), 20)
-    assert bob.state() == "live"
+
+def test_on_a_phone_the_list_and_the_talk_are_each_a_whole_page(cluster: Cluster) -> None:
+    need("chromium", "chromedriver")
+    phone = Browser(width=500, height=900)
+    try:
+        page = open_page(cluster, phone, "carol", 0, "plaza/tram")
+        page.say("From the tram.")
+        until(lambda: page.said() == ["From the tram."], 20)
+        assert (page.shown("rooms"), page.shown("compose")) == (False, True)
+        page.picture("phone")
+        page.press("#back")
+        until(lambda: page.shown("rooms"), 20)
+        assert not page.shown("compose")
+    finally:
+        phone.close()
+
+
+def test_both_windows_come_back_with_the_same_history_when_their_gateways_are_killed(
+    cluster: Cluster, browser: Browser
+) -> None:
+    alice = open_page(cluster, browser, "alice", 0, "plaza/kills")
+    bob = open_page(cluster, browser, "bob", 1, "plaza/kills")
+    alice.say("Before.")
+    until(lambda: alice.said() == bob.said() == ["Before."], 20)
+    lose(cluster, "gateway-0", alice, bob, "Alice is away.")
+    until(lambda: alice.said() == bob.said() == ["Before.", "Alice is away."], 20)
+    lose(cluster, "gateway-1", bob, alice, "Bob is away.")
+    until(lambda: alice.said() == bob.said() == ["Before.", "Alice is away.", "Bob is away."], 20)
+
+
+def lose(cluster: Cluster, gateway: str, away: Page, other: Page, words: str) -> None:
+    """Kill one's gateway while the other says something; returns when the first is back."""
+    cluster.kill(gateway)
+    until(lambda: away.state() != "live")
+    away.picture("recovering")
+    other.say(words)
+    until(lambda: away.state() == "live", 20)
