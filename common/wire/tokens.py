@@ -17,17 +17,15 @@ import base64
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-import jwt
-
 from common.errors import ConfigError, Unauthorized
 from common.wire.names import is_name, product_of, uid_of, user_key
+from common.wire.signatures import ALGORITHMS, verifier
 
-ALGORITHMS: Final = ("HS256", "RS256", "EdDSA")
 ACTIONS: Final = ("join", "publish", "history", "presence")
 """What a token may allow in rooms; the order is that of the bits in resume tokens."""
 SCOPES: Final = ("send", "watch", "profile", "enter")
@@ -37,13 +35,11 @@ TAGS_LIMIT: Final = 16
 RIGHTS_BYTES: Final = 256
 """rooms, scopes and tags together, as JSON: a gateway holds them per connection."""
 RESUME_BYTES: Final = 512
-SECRET_BYTES: Final = 32
-"""Least length of an HS256 secret, RFC 7518, section 3.2."""
 
 Rooms = tuple[tuple[str, tuple[str, ...]], ...]
 """(pattern, actions) pairs; None stands for all that the map allows."""
 
-_MALFORMED: Final = (jwt.PyJWTError, ValueError, RecursionError)
+_MALFORMED: Final = (ValueError, RecursionError)
 """What reading a stranger's JWT may raise; the last from JSON nested deeply."""
 _EXP_LIMIT: Final = (2**53 - 1) // 1000
 _ALL: Final = "!"
@@ -105,11 +101,9 @@ def check_keys(keys: Sequence[Key]) -> None:
     """
     for index, key in enumerate(keys):
         try:
-            _prepared(key.algorithm, key.key)
-        except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError) as error:
+            verifier(key.algorithm, key.key)
+        except ValueError as error:
             raise ConfigError(f"auth.keys[{index}].key (kid {key.kid!r}): {error}") from None
-        if key.algorithm == "HS256" and len(key.key.encode()) < SECRET_BYTES:
-            raise ConfigError(f"auth.keys[{index}].key (kid {key.kid!r}): shorter than {SECRET_BYTES} bytes")
 
 
 def verify_token(text: str, keys: Sequence[Key], now: float) -> Claims:
@@ -142,18 +136,18 @@ def _header(segment: str) -> tuple[Any, str]:
         Unauthorized: it is no JWT header. Nothing is remembered then.
     """
     try:
-        header = jwt.get_unverified_header(f"{segment}..")
+        header = json.loads(_decoded(segment.encode()))
     except _MALFORMED as error:
         raise Unauthorized(f"token is no JWT: {error}") from None
+    if not isinstance(header, dict) or not isinstance(kid := header.get("kid", ""), str):
+        raise Unauthorized("token is no JWT: its header is no object, or its kid no string")
     if "crit" in header or "b64" in header:
         raise Unauthorized("token's header asks for an extension (crit, b64); none is known here")
-    return header.get("alg"), header.get("kid", "")
+    return header.get("alg"), kid
 
 
 def _parts(text: str) -> tuple[bytes, bytes, bytes]:
     """Give what was signed, the payload and the signature.
-
-    `jwt.decode` reads the header anew for each token and takes many times as long as all this.
 
     Raises:
         Unauthorized: these are not three parts in base64url.
@@ -172,7 +166,7 @@ def _decoded(segment: bytes) -> bytes:
 def _payload(signed: bytes, payload: bytes, signature: bytes, keys: list[Key]) -> dict[str, Any]:
     """Give the payload if one of the keys signed it; all have the token's algorithm."""
     try:
-        if not any(_has_signed(key, signed, signature) for key in keys):
+        if not any(verifier(key.algorithm, key.key)(signed, signature) for key in keys):
             raise Unauthorized("token is not valid: its signature is not that of its key")
         found = json.loads(payload)
     except _MALFORMED as error:
@@ -180,17 +174,6 @@ def _payload(signed: bytes, payload: bytes, signature: bytes, keys: list[Key]) -
     if not isinstance(found, dict):
         raise Unauthorized("token is not valid: its payload is no object")
     return found
-
-
-def _has_signed(key: Key, signed: bytes, signature: bytes) -> bool:
-    algorithm = jwt.get_algorithm_by_name(key.algorithm)
-    return bool(algorithm.verify(signed, _prepared(key.algorithm, key.key), signature))
-
-
-@lru_cache(maxsize=64)
-def _prepared(algorithm: str, key: str) -> Any:
-    """Give the key as PyJWT wants it: reading a PEM costs more than verifying."""
-    return jwt.get_algorithm_by_name(algorithm).prepare_key(key)
 
 
 def _claims(payload: dict[str, Any], now: float) -> Claims:
@@ -240,31 +223,6 @@ def _tags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > TAGS_LIMIT or not all(map(is_name, value)):
         raise Unauthorized(f"token's tags is no list of at most {TAGS_LIMIT} names")
     return tuple(value)
-
-
-def sign_token(
-    uid: str,
-    product: str,
-    exp: int,
-    key: Key,
-    rooms: Mapping[str, Sequence[str]] | None = None,
-    scopes: Sequence[str] | None = None,
-    tags: Sequence[str] = (),
-) -> str:
-    """Give a token as a product's server would make it; for tools and tests.
-
-    Args:
-        exp: unix seconds.
-        key: with the secret (HS256) or the private key as PEM.
-    """
-    payload: dict[str, Any] = {"sub": uid, "product": product, "exp": exp}
-    if rooms is not None:
-        payload["rooms"] = {pattern: list(actions) for pattern, actions in rooms.items()}
-    if scopes is not None:
-        payload["scopes"] = list(scopes)
-    if tags:
-        payload["tags"] = list(tags)
-    return jwt.encode(payload, key.key, key.algorithm, headers={"kid": key.kid} if key.kid else None)
 
 
 def issue_resume(secret: bytes, resume: Resume) -> str:

@@ -96,6 +96,8 @@ class WorldLinks:
 class Client:
     """A connection that checks what it hears, as a client goes by docs/protocol.md, section 6."""
 
+    BY_REQUESTS = False
+
     def __init__(self, front: Any, number: int, truth: dict[tuple[str, int, int], bytes]) -> None:
         self.front, self.number, self._truth = front, number, truth
         self.user, self.device, self.kind = f"demo/u{number % 5}", "d", "web"

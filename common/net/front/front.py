@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gevent import get_hub, sleep
+from gevent import sleep
 from gevent.event import AsyncResult
 
 from common.errors import Busy, Kick, RateLimited, RequestError, Unavailable, UnknownOp
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front.arrival import Trusted
+from common.net.front.clock import Clock
 from common.net.front.connection import BURST, PAUSE_LIMIT, Connection, Talk
 from common.net.front.entrance import Entrance
 from common.net.front.form import TCP, Form, Forms
 from common.net.front.halfopen import HalfOpen, HalfOpens
 from common.net.front.line import BLOCKING, Lines
-from common.net.front.linger import SECONDS as LINGER_SECONDS
 from common.net.front.linger import Linger
 from common.net.front.mail import Mail
 from common.net.front.mirror import Mirror
@@ -36,28 +36,16 @@ from common.net.front.requests import Finisher, Request, Requests, settle, settl
 from common.net.front.stream import StreamConnection
 from common.net.idrange import Ids
 from common.net.process import Process
-from common.net.trim import trim_heap
 from common.rules.limits import RateTable
 from common.rules.shared import Shared
 from common.rules.tags import SETS_SHARED, Tags
-from common.rules.wheel import Wheel
 from common.wire.batch import pack_item
 from common.wire.codec import Packet, encode
 from common.wire.ops import check
 from common.wire.tokens import Key
 
 OPS = Handlers("client ops")
-TICK = 0.1
-LIFE_SLOTS = 800
-"""Half seconds of one turn: the longest silence allowed, 2.5 × 120 s by default, fits in it."""
-HEARTBEATS = 2.5
-"""A client not heard for so many `ping` intervals is gone (protocol, section 3.5)."""
-STANDSTILL = 2.0
-"""A clock this late means that this process did not read: nobody is called silent in that tick."""
 LARGE_ANSWERS = frozenset(("history", "join", "presence"))
-TRIM_PARKED = 500
-"""Greenlets given back after which their memory is worth giving back to the system."""
-TRIM_EVERY = 3.0
 COUNTERS = {
     "accepted": "connections accepted",
     "logins": "logins finished",
@@ -92,7 +80,7 @@ class Front:
         watchers: user -> connections that watch it.
         told: watched user -> (online, devices) its watchers were told last.
         stuck: connections whose outbox is full.
-        ending: connections whose token may end before they are looked at anyway.
+        clock: what is due for which of them.
         tags: gives a connection's tags as the tuple all share.
         trusted: proxies that are believed.
         forms, translation: packets as WebSocket and polls carry them.
@@ -123,7 +111,6 @@ class Front:
         self.watchers: dict[str, set[Connection]] = {}
         self.told: dict[str, tuple[bool | None, list[list[str]]]] = {}
         self.stuck: set[Connection] = set()
-        self.ending: set[Connection] = set()
         self.tags: Shared[Tags] = Shared(SETS_SHARED)
         self.trusted = Trusted(self.settings.trusted_proxies)
         self.forms = Forms()
@@ -132,20 +119,14 @@ class Front:
         rate = self.settings.publishes_per_second
         self.rates = RateTable(rate, BURST * rate)
         self._number = 0
-        self._lives: Wheel[Connection] = Wheel(0.5, LIFE_SLOTS, self.now)
-        self._parks: Wheel[Connection] = Wheel(TICK, 100, self.now)
-        self._lingers: Wheel[Linger] = Wheel(0.5, 10, self.now)
         self._lingering: set[Linger] = set()
         self._by_requests = 0
-        self._timer: Any = None
-        self._parked = 0
-        self._trim_at = 0.0
+        self.clock = Clock(self)
 
     def start(self) -> None:
         """Start the clock, and the mail."""
         self.mail.start()
-        self._timer = get_hub().loop.timer(TICK, TICK)
-        self._timer.start(self._tick)
+        self.clock.start()
 
     def stop(self) -> None:
         """Cut what is left."""
@@ -153,8 +134,7 @@ class Front:
             one.close("stop")
         for linger in list(self._lingering):
             linger.cut()
-        self._timer.stop()
-        self._timer.close()
+        self.clock.stop()
 
     # a connection's life
 
@@ -172,7 +152,7 @@ class Front:
 
     def await_hello(self, connection: Connection) -> None:
         """A client has come; it must log in within `hello_timeout`."""
-        self._lives.add(self.now + self.settings.hello_timeout, connection)
+        self.clock.await_hello(connection)
         self.half_open.add(connection)
 
     def held(self) -> int:
@@ -199,7 +179,7 @@ class Front:
         self.half_open.discard(connection)
         self.entrance.gone(connection)
         self.stuck.discard(connection)
-        self.ending.discard(connection)
+        self.clock.gone(connection)
         for room in connection.rooms:
             self.mirror.leave(room, connection)
         if connection.watching:
@@ -224,67 +204,8 @@ class Front:
         """Let a socket's last words go out."""
         linger = Linger(sock, words, self._lingering.discard)
         self._lingering.add(linger)
-        self._lingers.add(self.now + LINGER_SECONDS, linger)
+        self.clock.lingering(linger)
         linger.step()
-
-    def talking(self, connection: Connection) -> None:
-        """A connection has a greenlet: look later whether it can give it back."""
-        self._parks.add(self.now + self.settings.park_after, connection)
-
-    # time
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        stood_still, self.now = now - self.now > STANDSTILL, now
-        for connection in self._parks.advance(now):
-            self._park(connection)
-        for connection in self._lives.advance(now):
-            if stood_still:
-                self._lives.add(now + STANDSTILL, connection)
-            elif not connection.closed:
-                self._check_life(connection)
-        for linger in self._lingers.advance(now):
-            linger.cut()
-        for connection in [c for c in self.stuck if c.stuck_for(now) > self.settings.slow_timeout]:
-            connection.kick("slow", "does not read what it is sent")
-        for connection in [c for c in self.ending if c.exp <= time.time()]:
-            connection.kick("expired", "the token has expired")
-        self.requests.expire(now)
-        if self._parked >= TRIM_PARKED and now >= self._trim_at:
-            self._parked, self._trim_at = 0, now + TRIM_EVERY
-            trim_heap()
-
-    def _park(self, connection: Connection) -> None:
-        due = connection.heard_at + self.settings.park_after
-        if connection.closed:
-            return
-        if due > self.now:
-            self._parks.add(due, connection)
-        elif connection not in self.lines and connection.park():
-            self._parked += 1
-        else:
-            self._parks.add(self.now + self.settings.park_after, connection)
-
-    def _check_life(self, connection: Connection) -> None:
-        """End what is silent or expired; come back for the others."""
-        if connection.in_flight and not connection.user:
-            self._lives.add(self.now, connection)
-            return
-        if not connection.user:
-            connection.kick("idle", f"no hello within {self.settings.hello_timeout:g} s")
-            return
-        silent_at = connection.silent_at(HEARTBEATS)
-        expires_at = self.now + connection.exp - time.time()
-        if silent_at <= self.now:
-            connection.kick("idle", "not heard for too long")
-        elif expires_at <= self.now:
-            connection.kick("expired", "the token has expired")
-        else:
-            self._lives.add(min(silent_at, expires_at), connection)
-
-    def watch_expiry(self, connection: Connection) -> None:
-        """A connection's token ends sooner than it would be looked at."""
-        self.ending.add(connection)
 
     # a packet
 

@@ -121,7 +121,7 @@ def _opened(request: Request, value: list[Any]) -> None:
         return
     front.logged_in(connection)
     if connection.exp - time.time() < front.settings.hello_timeout:
-        front.watch_expiry(connection)
+        front.clock.watch_expiry(connection)
     front.mail.begin(connection, partial(_welcome, connection, request.number, login))
 
 
@@ -193,7 +193,7 @@ def refresh(front: Front, connection: Connection, number: int, fields: dict[str,
     connection.exp = last_second(claims)
     connection.rights = rights_of(claims.rooms, claims.scopes)
     if sooner:
-        front.watch_expiry(connection)
+        front.clock.watch_expiry(connection)
     return {"exp": claims.exp * 1000, "resume": _resume(front, connection, claims)}
 
 

@@ -229,7 +229,7 @@ class PollConnection(Connection):
         self._turn.set()
         if fresh and self._talk is None:
             self._talk = Talk(self.front)
-            self.front.talking(self)
+            self.front.clock.talking(self)
         if len(self._input) == len(fresh) > 0:
             self.front.process.tasks.spawn(f"poll {self.number}", self.guard, self._take_all)
 

@@ -138,7 +138,7 @@ class StreamConnection(Connection):
 
     def _begin(self, data: bytes) -> None:
         self._talk = StreamTalk(self.front, self._run, self.form.reader(self.front.settings.packet_bytes))
-        self.front.talking(self)
+        self.front.clock.talking(self)
         self._talk.greenlet.switch(data)
 
     def _readable(self) -> None:

@@ -7,8 +7,8 @@ import pytest
 from common.errors import Unavailable
 from common.settings import TokenKey
 from common.wire.tickets import TICKET_SECONDS, read_ticket
-from common.wire.tokens import sign_token
 from tests.center.scene import NOW, TICKET_KEY, TOKEN_KEY, Api, Processes, problem
+from tests.tokens import sign_token
 
 OTHER_KEY = TokenKey(key="o" * 32)
 

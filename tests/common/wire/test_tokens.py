@@ -22,9 +22,9 @@ from common.wire.tokens import (
     check_keys,
     issue_resume,
     read_resume,
-    sign_token,
     verify_token,
 )
+from tests.tokens import sign_token
 
 NOW = 1_700_000_000.0
 EXP = 1_700_000_600

@@ -24,9 +24,9 @@ from common.net.tasks import Tasks
 from common.places import Places
 from common.settings import Cluster, Settings, TokenKey
 from common.settings import Gateway as GatewaySettings
-from common.wire.tokens import sign_token
 from servers.gateway import LINK, Gateway
 from tests.common.net.hall.recording import RecordingLinks
+from tests.tokens import sign_token
 
 SECRET = "t" * 32
 SECONDS = 5.0

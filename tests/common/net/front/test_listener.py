@@ -31,7 +31,7 @@ class Entrance:
     def __init__(self, site: Site, ports: list[int]) -> None:
         self.site, self.front = site, site.front
         self.own, self.shared = ports
-        self.front._timer.stop()
+        self.front.clock._timer.stop()
         self.door = Door(self.front, HOST, [Place(self.own), Place(self.shared, shared=True)])
         self.clients: list[socket.socket] = []
 

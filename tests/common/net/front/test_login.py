@@ -10,8 +10,8 @@ import pytest
 from common.net.front import login
 from common.settings import TokenKey
 from common.wire.tickets import issue_ticket
-from common.wire.tokens import sign_token
 from tests.common.net.front.scene import SECRET, Client, Site, settle
+from tests.tokens import sign_token
 
 MakeSite = Callable[..., Site]
 
