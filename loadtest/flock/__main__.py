@@ -11,12 +11,14 @@ It ends when stdin does.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from loadtest.flock import drills
 from loadtest.flock.flock import Flock
+from loadtest.flock.members import DESCRIPTORS
 from loadtest.flock.plan import Plan
 
 ORDERS: dict[str, Callable[..., Any]] = {
@@ -37,6 +39,8 @@ ORDERS: dict[str, Callable[..., Any]] = {
 
 def main(words: str) -> None:
     """Carry out orders until stdin ends; one that fails is answered with `error`, and is the last."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, DESCRIPTORS), hard))
     flock = Flock(Plan(**json.loads(words)))
     while True:
         flock.listen()

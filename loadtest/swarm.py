@@ -1,0 +1,185 @@
+"""Hundreds of thousands of real connections, driven by locust: a user *is* a flock.
+
+    PYTHONPATH=. .venv/bin/python -m locust -f loadtest/swarm.py --headless -u 4 -r 4 -t 1m \\
+        --host 127.0.0.1:7000 --gateways 2 --flock-size 1000 --rooms 40
+
+Each user starts a process (loadtest/flock) that holds `--flock-size` connections to one
+gateway's own port, from a source address of its own, in tens of bytes each. They log in, join
+one of `--rooms` rooms, ping and publish; what they hear is checked for order, loss and
+repeats. What they count comes into locust's statistics each second: page, headless mode
+and distributed workers (`--worker`, on this or another host) work as for any locustfile.
+
+Rows: `login`, `reconnect`, `heartbeat`, `publish`, `delivery` (sent until read), `unicast`,
+`broadcast`; `lag` is how late the load client itself was. Anything lost, doubled or out of
+order is a failure, and makes the exit code 1. When the load client was the limit and
+not the server, a warning says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from locust import User, events, task
+from locust.event import EventHook
+
+from common.keys import load_secrets
+from common.net.log import Doubling
+from loadtest.bench.commands import Commanded
+from loadtest.feeding import Feed
+from loadtest.flock.bottleneck import Load, judge
+from loadtest.flock.histogram import Histogram
+
+PRODUCT = "swarm"
+REPORT_SECONDS = 1.0
+LOGIN_LOOK_SECONDS = 0.25
+WATCHED_SECONDS = 10.0
+"""Over so long it is judged whether the load client was the limit."""
+RESUMES = 10
+"""Every so-many-th client keeps its resume token."""
+FLOCKS_OF_A_WORKER = 256
+"""Flock numbers set aside for each distributed worker."""
+WIDEST = 19_000
+
+_numbers = count()
+log = logging.getLogger("roost.swarm")
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def add_arguments(parser: Any) -> None:
+    """Add our options to locust's."""
+    parser.add_argument("--run-dir", default="run", help="run folder of the cluster: its token key")
+    parser.add_argument("--gateways", type=int, default=2, help="flock n goes to gateway n mod this")
+    parser.add_argument("--flock-size", type=int, default=1_000, help=f"connections of a user, ≤ {WIDEST}")
+    parser.add_argument("--rooms", type=int, default=10, help="rooms all clients spread over; 0: none")
+    parser.add_argument("--publish-rate", type=float, default=1.0, help="publishes a second of a flock")
+    parser.add_argument("--publish-bytes", type=int, default=64, help="padding of a message")
+    parser.add_argument("--ping-every", type=float, default=100.0, help="seconds between pings of a client")
+    parser.add_argument("--window", type=int, default=256, help="logins of a flock under way at once")
+    parser.add_argument("--logins-at-once", type=int, default=4, help="flocks that come in at the same time")
+
+
+def reports(environment: Any) -> Any:
+    """Give the event fired with (flock, before, report) at each report; locust's statistics hear it first."""
+    hook = getattr(environment.events, "flock_report", None)
+    if hook is None:
+        make: Any = EventHook
+        hook = environment.events.flock_report = make()
+        feed = Feed(environment.stats)
+        hook.add_listener(lambda flock, before, report: feed.take(before, report))
+    return hook
+
+
+def _logins(environment: Any) -> BoundedSemaphore:
+    gate: BoundedSemaphore | None = getattr(environment.events, "flock_logins", None)
+    if gate is None:
+        gate = environment.events.flock_logins = BoundedSemaphore(environment.parsed_options.logins_at_once)
+    return gate
+
+
+class Flock(User):
+    """Thousands of clients in a process of their own.
+
+    Attributes:
+        number: of this flock, over all workers.
+        size: its clients.
+        last: its last report; {} before the first.
+    """
+
+    host = "127.0.0.1:7000"
+
+    def on_start(self) -> None:
+        """Start the process, and have its clients come in when it is their turn."""
+        self.last: dict[str, Any] = {}
+        self._busy = BoundedSemaphore(1)
+        self._slow = Doubling()
+        self._watched = {name: Histogram() for name in ("lag", "delivery")}
+        self._watched_at, self._watched_cpu = 0, 0.0
+        plan = self.plan()
+        self.size: int = plan["count"]
+        self._process = Commanded("loadtest.flock", plan)
+        with _logins(self.environment):
+            self.order("begin")
+            while self.report()["here"] < self.size:
+                gevent.sleep(LOGIN_LOOK_SECONDS)
+        options = self.environment.parsed_options
+        self.order("publish", rate=options.publish_rate, bytes=options.publish_bytes)
+
+    def plan(self) -> dict[str, Any]:
+        """Give who its clients are (loadtest/flock/plan.py)."""
+        options, runner = self.environment.parsed_options, self.environment.runner
+        worker = max(0, getattr(runner, "worker_index", 0))
+        self.number = worker * FLOCKS_OF_A_WORKER + next(_numbers) % FLOCKS_OF_A_WORKER
+        host, _, base = str(self.host).rpartition(":")
+        ports = [int(base) + 100 + index for index in range(options.gateways)]
+        return {
+            "host": host,
+            "port": ports[self.number % len(ports)],
+            "others": ports,
+            "count": min(options.flock_size, WIDEST),
+            "first": self.number * options.flock_size,
+            "rooms": options.rooms,
+            "room": "swarm",
+            "product": PRODUCT,
+            "token_key": load_secrets(Path(options.run_dir)).token_key,
+            "source": self.number,
+            "window": options.window,
+            "resumes": RESUMES,
+            "ping_every": options.ping_every,
+        }
+
+    def order(self, do: str, **arguments: Any) -> Any:
+        """Have the process do something; give its answer.
+
+        Raises:
+            RuntimeError: it failed, died or was too slow.
+        """
+        with self._busy:
+            answer = self._process.order(do, **arguments)
+        return answer.get("told", answer)
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def report(self) -> dict[str, Any]:
+        """Take the process's report, and let everybody hear it."""
+        report: dict[str, Any] = self.order("report")
+        before, self.last = self.last, report
+        reports(self.environment).fire(flock=self, before=before, report=report)
+        self._watch(report)
+        return report
+
+    def _watch(self, report: dict[str, Any]) -> None:
+        """Warn when this flock, not the server, was the limit of the last seconds."""
+        for name, histogram in self._watched.items():
+            histogram.add(report["times"].get(name, {}))
+        since = report["at"] - self._watched_at
+        if since < WATCHED_SECONDS * 1e6:
+            return
+        cores = (report["cpu"] - self._watched_cpu) / since * 1e6
+        lag, delivery = (one.milliseconds(0.99) for one in self._watched.values())
+        verdict = judge(Load((f"flock {self.number}", cores), lag_ms=lag, delivery_ms=delivery))
+        if self._watched_at and verdict.who == "client" and self._slow.hit():
+            log.warning("flock %d: %s", self.number, verdict.why)
+        self._watched = {name: Histogram() for name in self._watched}
+        self._watched_at, self._watched_cpu = report["at"], report["cpu"]
+
+    @task
+    def live(self) -> None:
+        """Report once a second."""
+        gevent.sleep(REPORT_SECONDS)
+        self.report()
+
+    def on_stop(self) -> None:
+        """Report a last time, and end."""
+        try:
+            self.order("publish", rate=0)
+            self.report()
+        finally:
+            self._process.close()
