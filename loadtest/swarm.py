@@ -55,6 +55,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--run-dir", default="run", help="run folder of the cluster: its token key")
     parser.add_argument("--gateways", type=int, default=2, help="flock n goes to gateway n mod this")
     parser.add_argument("--flock-size", type=int, default=1_000, help=f"connections of a user, ≤ {WIDEST}")
+    parser.add_argument(
+        "--connections", type=int, default=0, help="the last flock ends here; 0: all are full"
+    )
     parser.add_argument("--rooms", type=int, default=10, help="rooms all clients spread over; 0: none")
     parser.add_argument("--publish-rate", type=float, default=1.0, help="publishes a second of a flock")
     parser.add_argument("--publish-bytes", type=int, default=64, help="padding of a message")
@@ -85,23 +88,26 @@ class Flock(User):
     """Thousands of clients in a process of their own.
 
     Attributes:
+        ready: its process runs.
         number: of this flock, over all workers.
         size: its clients.
         last: its last report; {} before the first.
     """
 
     host = "127.0.0.1:7000"
+    ready = False
+    number: int
+    size: int
 
     def on_start(self) -> None:
         """Start the process, and have its clients come in when it is their turn."""
         self.last: dict[str, Any] = {}
-        self._busy = BoundedSemaphore(1)
+        self._busy, self._owed = BoundedSemaphore(1), 0
         self._slow = Doubling()
         self._watched = {name: Histogram() for name in ("lag", "delivery")}
         self._watched_at, self._watched_cpu = 0, 0.0
-        plan = self.plan()
-        self.size: int = plan["count"]
-        self._process = Commanded("loadtest.flock", plan)
+        self._process = Commanded("loadtest.flock", self.plan())
+        self.ready = True
         with _logins(self.environment):
             self.order("begin")
             while self.report()["here"] < self.size:
@@ -114,14 +120,17 @@ class Flock(User):
         options, runner = self.environment.parsed_options, self.environment.runner
         worker = max(0, getattr(runner, "worker_index", 0))
         self.number = worker * FLOCKS_OF_A_WORKER + next(_numbers) % FLOCKS_OF_A_WORKER
+        first = self.number * options.flock_size
+        limit = getattr(options, "connections", 0) or first + WIDEST
+        self.size = min(options.flock_size, WIDEST, limit - first)
         host, _, base = str(self.host).rpartition(":")
         ports = [int(base) + 100 + index for index in range(options.gateways)]
         return {
             "host": host,
             "port": ports[self.number % len(ports)],
             "others": ports,
-            "count": min(options.flock_size, WIDEST),
-            "first": self.number * options.flock_size,
+            "count": self.size,
+            "first": first,
             "rooms": options.rooms,
             "room": "swarm",
             "product": PRODUCT,
@@ -139,7 +148,13 @@ class Flock(User):
             RuntimeError: it failed, died or was too slow.
         """
         with self._busy:
-            answer = self._process.order(do, **arguments)
+            while self._owed:  # whoever gave the last order was ended before the answer came
+                self._process.answer()
+                self._owed -= 1
+            self._owed += 1
+            self._process.begin(do, **arguments)
+            answer = self._process.answer()
+            self._owed -= 1
         return answer.get("told", answer)
 
     @property
