@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import gevent
 from gevent.pool import Group
 from locust.env import Environment
 
@@ -16,8 +15,6 @@ from loadtest.flock.histogram import Histogram
 from loadtest.flock.ledger import TIMES
 from loadtest.swarm import Flock, reports
 from tests.cluster.cluster import Cluster
-
-LOOK_SECONDS = 0.5
 
 
 class Conductor:
@@ -28,7 +25,6 @@ class Conductor:
 
     Attributes:
         times: what was measured since the phase began, by name.
-        cpu: flock -> its CPU seconds.
     """
 
     def __init__(self, cluster: Cluster, size: Size, web_port: int = 0) -> None:
@@ -133,13 +129,3 @@ class Conductor:
     def publish(self, messages: float) -> None:
         """Have room messages published, so many a second in all."""
         self.each("publish", rate=messages / len(self.flocks), bytes=self._size.bytes)
-
-    def wait(self, until: Callable[[], bool], patience: float, say: Callable[[], None]) -> bool:
-        """Look until it is so, or patience ends; tell which."""
-        with gevent.Timeout(patience, False):
-            while not until():
-                gevent.sleep(LOOK_SECONDS)
-                self.look()
-                say()
-            return True
-        return until()

@@ -80,6 +80,7 @@ class Run:
             ):
                 with self._measured(name) as result:
                     result |= phase()
+            self.samples.append(self._look())
         finally:
             sampling.kill()
             self.conductor.stop()
@@ -163,6 +164,7 @@ class Run:
         seconds = time.monotonic() - began
         right = self._wait(self._is_presence_right, size.patience)
         presence = time.monotonic() - began
+        conductor.each("expect_death", port=0)
         return {"gone": there, "seconds": seconds, "whole": whole, "presence": presence, "right": right}
 
     def _end(self) -> dict[str, Any]:
