@@ -193,6 +193,8 @@ class Flock(User):
 
     def on_stop(self) -> None:
         """Report a last time, and end."""
+        if not self.ready:
+            return
         try:
             self.order("publish", rate=0)
             self.report()

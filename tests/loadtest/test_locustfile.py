@@ -22,13 +22,15 @@ FLOCK = 20
 PATHS = os.pathsep.join(["clients/python/src", str(ROOT)])
 
 
-def run_locust(cluster: Cluster, file: str, users: int, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Run some users for a few seconds; give the exit code and the statistics by name."""
+def run_locust(
+    cluster: Cluster, file: str, users: int, seconds: int, *words: str
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Run some users for some seconds; give the exit code and the statistics by name."""
     host, port = cluster.tcp()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOST_")}
     done = subprocess.run(
         [sys.executable, "-m", "locust", "-f", f"loadtest/{file}", "--headless", "--json"]
-        + ["-u", str(users), "-r", str(users), "-t", "3s", "--host", f"{host}:{port}"]
+        + ["-u", str(users), "-r", str(users), "-t", f"{seconds}s", "--host", f"{host}:{port}"]
         + ["--run-dir", str(cluster.run_dir), "--rooms", "2", *words],
         cwd=ROOT,
         env=environment | {"PYTHONPATH": PATHS},
@@ -41,7 +43,7 @@ def run_locust(cluster: Cluster, file: str, users: int, *words: str) -> tuple[in
 
 
 def test_users_over_all_gateways_hear_their_rooms_in_order_and_nothing_is_lost(cluster: Cluster) -> None:
-    code, rows = run_locust(cluster, "locustfile.py", USERS, "--publish-every", "0.1")
+    code, rows = run_locust(cluster, "locustfile.py", USERS, 3, "--publish-every", "0.1")
     assert code == 0
     assert rows["connect"]["num_requests"] == USERS
     assert rows["join"]["num_requests"] == USERS
@@ -52,8 +54,8 @@ def test_users_over_all_gateways_hear_their_rooms_in_order_and_nothing_is_lost(c
 
 def test_a_user_may_be_a_flock_whose_clients_are_counted_like_requests(cluster: Cluster) -> None:
     words = ("--flock-size", str(FLOCK), "--publish-rate", "10", "--ping-every", "0.5")
-    code, rows = run_locust(cluster, "swarm.py", 2, *words)
-    assert code == 0
+    code, rows = run_locust(cluster, "swarm.py", 2, 6, *words)
+    assert code == 0, rows
     assert rows["login"]["num_requests"] == 2 * FLOCK
     assert rows["heartbeat"]["num_requests"] >= 2 * FLOCK
     assert rows["publish"]["num_requests"] >= 10
