@@ -6,7 +6,7 @@
 Each user starts a process (loadtest/flock) that holds `--flock-size` connections to one
 gateway's own port, from a source address of its own, in tens of bytes each. They log in, join
 one of `--rooms` rooms, ping and publish; what they hear is checked for order, loss and
-repeats. What they count comes into locust's statistics each second: page, headless mode
+repeats. What they count comes into locust's statistics all the time: page, headless mode
 and distributed workers (`--worker`, on this or another host) work as for any locustfile.
 
 Rows: `login`, `reconnect`, `heartbeat`, `publish`, `delivery` (sent until read), `unicast`,
@@ -35,7 +35,6 @@ from loadtest.flock.bottleneck import Load, judge
 from loadtest.flock.histogram import Histogram
 
 PRODUCT = "swarm"
-REPORT_SECONDS = 1.0
 LOGIN_LOOK_SECONDS = 0.25
 WATCHED_SECONDS = 10.0
 """Over so long it is judged whether the load client was the limit."""
@@ -62,6 +61,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--publish-rate", type=float, default=1.0, help="publishes a second of a flock")
     parser.add_argument("--publish-bytes", type=int, default=64, help="padding of a message")
     parser.add_argument("--ping-every", type=float, default=100.0, help="seconds between pings of a client")
+    parser.add_argument("--report-every", type=float, default=1.0, help="seconds between two reports")
     parser.add_argument("--window", type=int, default=256, help="logins of a flock under way at once")
     parser.add_argument("--logins-at-once", type=int, default=4, help="flocks that come in at the same time")
 
@@ -187,8 +187,8 @@ class Flock(User):
 
     @task
     def live(self) -> None:
-        """Report once a second."""
-        gevent.sleep(REPORT_SECONDS)
+        """Report every few seconds."""
+        gevent.sleep(self.environment.parsed_options.report_every)
         self.report()
 
     def on_stop(self) -> None:

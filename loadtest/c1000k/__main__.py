@@ -77,6 +77,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--web", type=int, default=0, metavar="PORT", help="serve locust's page")
     asked = parser.parse_args(words)
+    del sys.argv[1:]  # locust's page would read them as its own
     try:
         size = SIZES[asked.name].changed(asked.changes)
     except ValueError as error:

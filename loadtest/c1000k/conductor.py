@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from gevent.pool import Group
+from locust.argument_parser import parse_options
 from locust.env import Environment
 
 from loadtest.c1000k.size import Size
@@ -15,6 +16,8 @@ from loadtest.flock.histogram import Histogram
 from loadtest.flock.ledger import TIMES
 from loadtest.swarm import Flock, reports
 from tests.cluster.cluster import Cluster
+
+REPORT_SECONDS = 2.0
 
 
 class Conductor:
@@ -29,7 +32,8 @@ class Conductor:
 
     def __init__(self, cluster: Cluster, size: Size, web_port: int = 0) -> None:
         host, _ = cluster.tcp()
-        options = Namespace(
+        options = parse_options(args=[])
+        vars(options).update(
             run_dir=str(cluster.run_dir),
             gateways=size.gateways,
             connections=size.connections,
@@ -38,6 +42,7 @@ class Conductor:
             publish_rate=0.0,
             publish_bytes=size.bytes,
             ping_every=size.ping_every,
+            report_every=REPORT_SECONDS,
             window=size.window,
             logins_at_once=size.logins_at_once,
         )
@@ -81,8 +86,8 @@ class Conductor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Flock -> pid."""
-        return {f"flock-{flock.number}": flock.pid for flock in self.flocks}
+        """Flock -> pid, and this process."""
+        return {f"flock-{flock.number}": flock.pid for flock in self.flocks} | {"conductor-0": os.getpid()}
 
     @property
     def here(self) -> int:

@@ -31,6 +31,8 @@ from tools.api import Operator
 METRICS_SECONDS = 10.0
 """Center asks every process; the figures are those of a minute anyway."""
 SAY_SECONDS = 5.0
+LOOK_SECONDS = 0.5
+CLIENTS = ("flock-", "conductor-")
 MIB = 1_048_576
 
 
@@ -234,7 +236,7 @@ class Run:
             if time.monotonic() > end:
                 self._say(f"   {self._phase}: not complete within {patience:.0f} s")
                 return False
-            gevent.sleep(0.25)
+            gevent.sleep(LOOK_SECONDS)
             if look:
                 conductor.look()
             self._progress()
@@ -310,8 +312,8 @@ def _cores(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
 
 
 def _load(times: dict[str, dict[str, float]], cores: dict[str, float], idle: float) -> Load:
-    def busiest(flocks: bool) -> tuple[str, float]:
-        some = [(name, used) for name, used in cores.items() if name.startswith("flock-") == flocks]
+    def busiest(clients: bool) -> tuple[str, float]:
+        some = [(name, used) for name, used in cores.items() if name.startswith(CLIENTS) == clients]
         return max(some, key=lambda pair: pair[1], default=("", 0.0))
 
     p99 = {name: times.get(name, {}).get("p99", 0.0) for name in ("lag", "delivery", "unicast")}

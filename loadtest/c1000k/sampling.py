@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.bench.machine import TICKS, cpu_seconds, rss_bytes
@@ -75,9 +77,13 @@ class Sampler:
         self._cluster = cluster
 
     def pids(self) -> dict[str, int]:
-        """Give the servers' pids now, by name."""
+        """Give the servers' pids now, by name: center is the worker under gunicorn."""
         rows = self._cluster.supervised().items()
-        return {name: int(row["pid"]) for name, row in rows if row["pid"]}
+        pids = {name: int(row["pid"]) for name, row in rows if row["pid"]}
+        with suppress(psutil.Error, KeyError):
+            for worker in psutil.Process(pids["center-0"]).children():
+                pids["gunicorn-0"], pids["center-0"] = pids["center-0"], worker.pid
+        return pids
 
     def processes(self, pids: dict[str, int]) -> dict[str, dict[str, float]]:
         """Give memory (bytes) and CPU (seconds) of each; one that has ended is left out."""

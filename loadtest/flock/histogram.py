@@ -2,23 +2,21 @@
 
     bucket = (e << 6) + (µs >> e),  e = max(0, bits of µs - 7)
 
-64 buckets to a doubling, so a percentile is at most 1/64 off, from 1 µs to 18 minutes,
-in 12 KB. Two are added by adding their counts, which is why these cross processes
-and not percentiles. (The idea is that of HdrHistogram; its Python library takes eight times
-as long to record, and this is done for each delivery.)
+64 buckets to a doubling, so a percentile is at most 1/64 off, from 1 µs to 18 minutes. Two
+are added by adding their counts, which is why these cross processes and not percentiles.
+(The idea is that of HdrHistogram; its Python library takes eight times as long to record,
+and this is done for each delivery.)
 
 Source: G. Tene, HdrHistogram, http://hdrhistogram.org
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 
 BITS = 7
 LONGEST = (1 << 30) - 1
 """µs; what takes longer counts as this."""
-BUCKETS = (30 - BITS + 2) << (BITS - 1)
 
 
 def bucket_of(microseconds: int) -> int:
@@ -41,41 +39,42 @@ class Histogram:
     """Counts of times.
 
     Attributes:
-        counts: by bucket.
+        counts: by bucket; what was not seen has none.
     """
 
     __slots__ = ("counts",)
 
     def __init__(self) -> None:
-        self.counts = array("Q", bytes(8 * BUCKETS))
+        self.counts: dict[int, int] = {}
 
     def record(self, microseconds: int) -> None:
         """Count a time."""
-        self.counts[bucket_of(microseconds)] += 1
+        bucket = bucket_of(microseconds)
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
     def take(self) -> dict[str, int]:
         """Give what was counted since the last call, as JSON carries it: bucket -> count."""
-        counts, self.counts = self.counts, array("Q", bytes(8 * BUCKETS))
-        return {str(bucket): count for bucket, count in enumerate(counts) if count}
+        counts, self.counts = self.counts, {}
+        return {str(bucket): count for bucket, count in counts.items()}
 
     def add(self, taken: Mapping[str, int]) -> None:
         """Add what another one took."""
-        for bucket, count in taken.items():
-            self.counts[int(bucket)] += count
+        for text, count in taken.items():
+            bucket = int(text)
+            self.counts[bucket] = self.counts.get(bucket, 0) + count
 
     @property
     def total(self) -> int:
         """How many times were counted."""
-        return sum(self.counts)
+        return sum(self.counts.values())
 
     def milliseconds(self, share: float) -> float:
         """Give the time in ms that this share of all did not exceed; 0 when there are none."""
         wanted, seen, last = share * self.total, 0, 0
-        for bucket, count in enumerate(self.counts):
-            if count:
-                seen, last = seen + count, bucket
-                if seen >= wanted:
-                    break
+        for last in sorted(self.counts):
+            seen += self.counts[last]
+            if seen >= wanted:
+                break
         return round(microseconds_of(last) / 1000, 3)
 
     def summary(self) -> dict[str, float]:

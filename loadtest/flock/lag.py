@@ -1,8 +1,8 @@
 """How late the flock itself is: whether it was the load client that was slow.
 
-A beat is due every 50 ms. One that comes late was kept by what the flock was doing, or by
+A beat is due ten times a second. One that comes late was kept by what the flock was doing, or by
 others on the processor; all that it should have read meanwhile was read as late. As in
-common/net/pulse.py, a beat that is 1 s late counts as twenty late ones.
+common/net/pulse.py, a beat that is 1 s late counts as ten late ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from loadtest.flock.histogram import Histogram
 
-BEAT = 0.05
+BEAT = 0.1
 
 
 class Lag:

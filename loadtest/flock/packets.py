@@ -65,7 +65,8 @@ class Heard(NamedTuple):
 
 SHARED = frozenset(("message", "inbox", "pong", "count"))
 """Ops whose bytes come to many clients."""
-KNOWN_BYTES = 1_048_576
+KNOWN_BYTES = 131_072
+"""Of packets, which come again within moments or never; what was decoded takes ten times as much."""
 KNOWN_LARGEST = 65_536
 
 
