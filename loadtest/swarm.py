@@ -18,6 +18,7 @@ not the server, a warning says so.
 from __future__ import annotations
 
 import logging
+import time
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,14 @@ class Flock(User):
         number: of this flock, over all workers.
         size: its clients.
         last: its last report; {} before the first.
+        began: monotonic seconds of its first connect; infinite before.
     """
 
     host = "127.0.0.1:7000"
     ready = False
     number: int
     size: int
+    began = float("inf")
 
     def on_start(self) -> None:
         """Start the process, and have its clients come in when it is their turn."""
@@ -109,6 +112,7 @@ class Flock(User):
         self._process = Commanded("loadtest.flock", self.plan())
         self.ready = True
         with _logins(self.environment):
+            self.began = time.monotonic()
             self.order("begin")
             while self.report()["here"] < self.size:
                 gevent.sleep(LOGIN_LOOK_SECONDS)

@@ -59,7 +59,11 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], marks: Mapping[str
         x, _ = place(min(at, end), 0)
         parts.append(f'<path class="mark" d="M{x:.1f} {TOP}v{height}"/>')
         y = TOP + 10 + 11 * (number % 3)
-        parts.append(f'<text class="axis" x="{x + 3:.1f}" y="{y}">{escape(name)}</text>')
+        anchor = "end" if x > LEFT + 0.9 * width else "start"
+        shifted = x - 3 if anchor == "end" else x + 3
+        parts.append(
+            f'<text class="axis" x="{shifted:.1f}" y="{y}" text-anchor="{anchor}">{escape(name)}</text>'
+        )
     for second in ticks(end, 8)[:-1]:
         x, _ = place(second, 0)
         parts.append(

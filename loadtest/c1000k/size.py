@@ -29,6 +29,7 @@ class Size:
         storm: share of the connections that leave at once.
         patience: seconds a phase waits for what must come; the logins have as long for each 10,000.
         sample: seconds between two looks at all processes.
+        metrics: seconds between two at center's /metrics, which keeps center busy.
     """
 
     connections: int
@@ -49,6 +50,7 @@ class Size:
     storm: float = 0.1
     patience: float = 120.0
     sample: float = 5.0
+    metrics: float = 30.0
 
     @property
     def rooms(self) -> int:

@@ -17,7 +17,7 @@ import random
 import select
 import time
 from collections import deque
-from errno import ECONNREFUSED
+from errno import ECONNREFUSED, ECONNRESET
 from typing import Any
 
 from loadtest.flock.heartbeats import Heartbeats
@@ -201,7 +201,7 @@ class Flock:
 
     def _failed(self, slot: int, error: OSError) -> None:
         """A connection could not be made: another try, at another gateway perhaps."""
-        if error.errno == ECONNREFUSED:
+        if error.errno in (ECONNREFUSED, ECONNRESET):
             self.ledger.counts["refused"] += 1
         else:
             self.ledger.errors[f"connect: {error.strerror}"] += 1

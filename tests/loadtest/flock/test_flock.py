@@ -115,7 +115,7 @@ def test_losses_at_a_gateway_that_is_to_die_are_not_held_against_anybody(
 def test_who_is_refused_goes_to_another_gateway(gateway: Scripted, start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = taken.getsockname()[1]
-    flock = start(port=nobody, others=[gateway.port])
+    flock = start(port=nobody, others=[gateway.port] * 7)
     assert counts(flock)["refused"] >= COUNT
     assert flock.order("report")["errors"] == {}
 

@@ -24,6 +24,7 @@ SIZE = {
     "rush_messages": 40,
     "rush_unicasts": 30,
     "sample": 1,
+    "metrics": 1,
 }
 PHASES = ["connect", "hold", "broadcast", "rooms", "unicasts", "storm", "death", "end"]
 
