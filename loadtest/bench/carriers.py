@@ -31,7 +31,7 @@ CARRIERS: dict[str, tuple[str, bool]] = {
     "poll": ("poll", False),
     "sse": ("sse", False),
 }
-"""name -> the swarm's carrier, and whether over TLS."""
+"""name -> the flock's carrier, and whether over TLS."""
 
 
 def measure(

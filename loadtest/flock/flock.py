@@ -18,7 +18,7 @@ import select
 import time
 from collections import deque
 from errno import ECONNREFUSED, ECONNRESET
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadtest.flock.heartbeats import Heartbeats
 from loadtest.flock.lag import Lag
@@ -31,6 +31,9 @@ from loadtest.flock.returning import Returning
 from loadtest.flock.sockets import CONNECTING as OPENING
 from loadtest.flock.sockets import INCOMING, READ_BYTES, dial, failure_of
 from loadtest.flock.tokens import Signer
+
+if TYPE_CHECKING:
+    from loadtest.flock.lines import Line, Lines
 
 STDIN = 0
 DAY = 86_400
@@ -76,6 +79,12 @@ class Flock:
         self._resumes: dict[int, str] = {}
         self._welcomes: deque[tuple[float, int, int]] = deque()
         self._dead_port = 0
+        self._lines: dict[int, Line] = {}
+        self._make_lines: Lines | None = None
+        if not plan.is_plain:
+            from loadtest.flock.lines import Lines  # brings TLS and JSON: not for a million
+
+            self._make_lines = Lines(plan)
 
     # orders
 
@@ -237,7 +246,14 @@ class Flock:
                 join["since"] = {"epoch": members.epoch[slot], "offset": members.offset[slot]}
             words += packet("join", JOIN, join)
         self._welcomes.append((time.monotonic() + WELCOME_SECONDS, slot, members.descriptor[slot]))
-        self.write(slot, words)
+        if self._make_lines is None:
+            self.write(slot, words)
+            return
+        line = self._lines[slot] = self._make_lines.line(members.descriptor[slot], words)
+        try:
+            line.begin()
+        except OSError as error:
+            self._lose(slot, f"begin: {error}")
 
     def _entered(self, slot: int) -> None:
         """A client is in: logged in and joined."""
@@ -265,7 +281,11 @@ class Flock:
         self._publisher.forget(slot)
         self._decoder.forget(slot)
         self._poll.unregister(descriptor)
-        os.close(descriptor)
+        line = self._lines.pop(slot, None)
+        if line is None:
+            os.close(descriptor)
+        else:
+            line.close()
 
     def _lose(self, slot: int, why: str) -> None:
         """A connection ended that was not meant to."""
@@ -287,9 +307,12 @@ class Flock:
     def write(self, slot: int, words: bytes) -> None:
         """Write for a client; one whose socket takes nothing any more is lost."""
         try:
+            if self._lines:
+                self._lines[slot].write(words)
+                return
             sent = os.write(self.members.descriptor[slot], words)
         except OSError as error:
-            self._lose(slot, f"write: {error.strerror}")
+            self._lose(slot, f"write: {error.strerror or error}")
             return
         if sent < len(words):
             self._lose(slot, "the server does not read")
@@ -299,11 +322,11 @@ class Flock:
             self._connected(slot, descriptor)
             return
         try:
-            data = os.read(descriptor, READ_BYTES)
+            data = self._lines[slot].read() if self._lines else os.read(descriptor, READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
-            self._lose(slot, f"read: {error.strerror}")
+            self._lose(slot, f"read: {error.strerror or error}")
             return
         if not data:
             self._lose(slot, "closed by the server")

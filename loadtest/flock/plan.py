@@ -19,6 +19,8 @@ class Plan:
         rooms_of: clients that share a room, one after the other; 0: nobody joins any.
         token_key: the cluster's key (HS256).
         source: which source address, 127.x.y.1; each gives 28,000 ports towards a gateway.
+        carrier: "tcp", or one of loadtest/wires.py; those by requests only log in and listen.
+        tls: shake hands first; any certificate is taken.
         raw: a bare server (loadtest/bench/bare.py) is at the other end: no login. Reading is the
             same, so that what a sender pays to wake its readers is the same too.
         window: logins under way at once.
@@ -38,11 +40,18 @@ class Plan:
     product: str = "bench"
     token_key: str = ""
     source: int = 0
+    carrier: str = "tcp"
+    tls: bool = False
     raw: bool = False
     window: int = 256
     resumes: int = 0
     ping_every: float = 0.0
     patience: float = 120.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether a client is no more than its descriptor."""
+        return self.carrier == "tcp" and not self.tls
 
     @property
     def joins(self) -> bool:
