@@ -44,27 +44,25 @@ def measure(size: Size, out: Path, say: Callable[[str], None], web_port: int = 0
     machine, began = facts(), time.strftime("%Y-%m-%d %H:%M")
     say(f"starting {size.gateways} gateways and the rest")
     cluster = Cluster({"cluster.gateways": size.gateways}, CONF)
-    try:
-        cluster.wait_ready(READY_SECONDS)
-        run = Run(cluster, size, say, web_port)
-        run.run()
-    finally:
-        shutil.copytree(cluster.run_dir / "log", out / "log", dirs_exist_ok=True)
-        cluster.stop()
-    details = {
+    details: dict[str, Any] = {
         "began": began,
         "machine": machine,
         "commit": machine["commit"],
         "connections": size.connections,
-        "phases": run.phases,
-        "samples": run.samples,
-        "base": run.base,
-        "sent_unicasts": run.sent_unicasts,
-        "errors": run.errors,
     }
+    try:
+        cluster.wait_ready(READY_SECONDS)
+        run = Run(cluster, size, say, web_port)
+        try:
+            run.run()
+        finally:  # of a run that was stopped, too
+            details |= run.details()
+            (out / "details.json").write_text(json.dumps(details))
+    finally:
+        shutil.copytree(cluster.run_dir / "log", out / "log", dirs_exist_ok=True)
+        cluster.stop()
     report = figures(details)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "details.json").write_text(json.dumps(details))
     (out / "index.html").write_text(page(details, report))
     return report, details
 

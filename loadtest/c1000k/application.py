@@ -42,10 +42,16 @@ class Application:
         return dict(self._door.errors)
 
     def send(self, rate: float, seconds: float) -> None:
-        """Send so many a second for so long, due at fixed times; returns when all are answered."""
-        began = time.monotonic()
-        for turn in range(round(rate * seconds)):
+        """Send so many a second for so long, due at fixed times; returns when all are answered.
+
+        What could not even be begun in that time, because too many were unanswered, is an error.
+        """
+        began, count = time.monotonic(), round(rate * seconds)
+        for turn in range(count):
             gevent.sleep(max(0.0, began + turn / rate - time.monotonic()))
+            if time.monotonic() > began + seconds:
+                self._door.errors["not begun in time"] += count - turn
+                break
             self._pool.spawn(self._one, unix_us())
         self._pool.join()
 

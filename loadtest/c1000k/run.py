@@ -286,15 +286,16 @@ class Run:
             "processes": processes,
         }
 
-    @property
-    def sent_unicasts(self) -> int:
-        """Unicasts that center took."""
-        return self._application.sent
-
-    @property
-    def errors(self) -> dict[str, int]:
-        """What went wrong, at the clients and at the application server."""
-        return {**self.conductor.errors, **{f"center: {k}": v for k, v in self._application.errors.items()}}
+    def details(self) -> dict[str, Any]:
+        """Give all that was seen so far, as report.py and page.py want it."""
+        center = {f"center: {words}": count for words, count in self._application.errors.items()}
+        return {
+            "phases": self.phases,
+            "samples": self.samples,
+            "base": self.base,
+            "sent_unicasts": self._application.sent,
+            "errors": {**self.conductor.errors, **center},
+        }
 
 
 def _share(busy: float, idle: float) -> float:
