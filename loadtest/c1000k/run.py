@@ -17,8 +17,9 @@ import gevent
 from common.errors import RequestError
 from loadtest.c1000k.application import Application
 from loadtest.c1000k.conductor import Conductor
-from loadtest.c1000k.sampling import Sampler, by_group, machine, pss_bytes, samples_of
+from loadtest.c1000k.sampling import by_group, machine, samples_of
 from loadtest.c1000k.size import Size
+from loadtest.c1000k.watch import Watch, cores_between, share
 from loadtest.door import Door
 from loadtest.flock.bottleneck import Load, judge
 from loadtest.flock.flock import unix_us
@@ -41,7 +42,7 @@ class Run:
         say: takes a line of progress.
 
     Attributes:
-        samples: what was seen, in order; `at` is seconds since the start.
+        watch: looks at everything meanwhile.
         phases: name -> its result.
         base: what all processes and the kernel held before the first client.
     """
@@ -51,22 +52,18 @@ class Run:
         self._size = size
         self._say = say
         self._said_at = 0.0
-        self._sampler = Sampler(cluster)
         self._operator = Operator(cluster.settings, PRODUCT)
         key = apikeys.create(cluster.settings, PRODUCT, ["push"], "c1000k")
         self._application = Application(Door(cluster.center_url(), key), size.connections, size.kept)
         self._broadcasts = 0
-        self._phase = "start"
-        self._began = time.monotonic()
-        self._metrics_at = 0.0
-        self.samples: list[dict[str, Any]] = []
         self.phases: dict[str, dict[str, Any]] = {}
         self.conductor = Conductor(cluster, size, web_port)
-        self.base = self._look()
+        self.watch = Watch(cluster, size, self.conductor)
+        self.base = self.watch.look()
 
     def run(self) -> None:
         """Go through all phases."""
-        sampling = gevent.spawn(self._sample_for_ever)
+        watching = gevent.spawn(self.watch.run)
         try:
             for name, phase in (
                 ("connect", self._connect),
@@ -80,9 +77,9 @@ class Run:
             ):
                 with self._measured(name) as result:
                     result |= phase()
-            self.samples.append(self._look())
+            self.watch.note()
         finally:
-            sampling.kill()
+            watching.kill()
             self.conductor.stop()
 
     # phases
@@ -99,20 +96,20 @@ class Run:
         size, conductor = self._size, self.conductor
         self._rest(size.settle)
         conductor.begin_phase()
-        before, cpu = machine(), self._look()
+        before, cpu = machine(), self.watch.look()
         conductor.publish(size.messages)
         sending = gevent.spawn(self._application.send, size.unicasts, size.hold)
         self._rest(size.hold)
         alive = sum(conductor.each("alive", seconds=size.ping_every * 1.02 + 1))
         sending.join()
         after = machine()
-        memory = self._look(full=True)
+        memory = self.watch.look(full=True)
         return {
             "seconds": size.hold,
             "alive": alive,
-            "busy": _share(after.busy - before.busy, after.idle - before.idle),
+            "busy": share(after.busy - before.busy, after.idle - before.idle),
             "memory": memory,
-            "cores": _cores(cpu, memory),
+            "cores": cores_between(cpu, memory),
         }
 
     def _broadcast(self) -> dict[str, Any]:
@@ -209,19 +206,19 @@ class Run:
     @contextmanager
     def _measured(self, name: str) -> Iterator[dict[str, Any]]:
         """Measure a phase; what it gives, what was counted and who was the limit go into `phases`."""
-        self._phase = name
+        self.watch.phase = name
         self._say(f"── {name}")
         conductor, result = self.conductor, self.phases.setdefault(name, {})
         conductor.begin_phase()
-        counts, was, before, began = conductor.counts, machine(), self._look(), time.monotonic() - self._began
+        counts, was, before, began = conductor.counts, machine(), self.watch.look(), self.watch.now
         yield result
         conductor.look()
-        now, after = machine(), self._look()
-        result["from"], result["to"] = began, time.monotonic() - self._began
+        now, after = machine(), self.watch.look()
+        result["from"], result["to"] = began, self.watch.now
         result["counts"] = dict(conductor.counts - counts)
         result["times"] = {name: one.summary() for name, one in conductor.times.items() if one.total}
-        idle = 1 - _share(now.busy - was.busy, now.idle - was.idle)
-        result["limit"] = judge(_load(result["times"], _cores(before, after), idle))._asdict()
+        idle = 1 - share(now.busy - was.busy, now.idle - was.idle)
+        result["limit"] = judge(_load(result["times"], cores_between(before, after), idle))._asdict()
         self._say(
             f"   {name}: {_in_short(result)}; limit: {result['limit']['who']} ({result['limit']['why']})"
         )
@@ -231,7 +228,7 @@ class Run:
         conductor, end = self.conductor, time.monotonic() + patience
         while not until():
             if time.monotonic() > end:
-                self._say(f"   {self._phase}: not complete within {patience:.0f} s")
+                self._say(f"   {self.watch.phase}: not complete within {patience:.0f} s")
                 return False
             gevent.sleep(LOOK_SECONDS)
             if look:
@@ -250,63 +247,25 @@ class Run:
             return
         self._said_at = time.monotonic()
         conductor, counts = self.conductor, self.conductor.counts
-        rss = by_group(samples_of(self.samples[-1], "rss")) if self.samples else {}
+        rss = by_group(samples_of(self.watch.samples[-1], "rss")) if self.watch.samples else {}
         memory = "  ".join(f"{group} {held / MIB:,.0f}" for group, held in sorted(rss.items()))
         wrong = sum(conductor.errors.values())
         self._say(
-            f"{self._said_at - self._began:7.0f} s  {conductor.here:>9,} here  "
+            f"{self.watch.now:7.0f} s  {conductor.here:>9,} here  "
             f"{counts['messages']:,} deliveries  {counts['pongs']:,} of {counts['pings']:,} pings  "
             f"{wrong:,} errors  MiB: {memory}"
         )
-
-    def _sample_for_ever(self) -> None:
-        while True:
-            started = time.monotonic()
-            self.samples.append(self._look())
-            gevent.sleep(max(0.1, self._size.sample - (time.monotonic() - started)))
-
-    def _look(self, full: bool = False) -> dict[str, Any]:
-        """Read everything now; `full`: with memory exactly shared out, which takes longer."""
-        conductor = self.conductor
-        processes = self._sampler.processes(self._sampler.pids() | conductor.pids)
-        if full:
-            for values in processes.values():
-                values["pss"] = float(pss_bytes(int(values["pid"])))
-        now = time.monotonic()
-        if full or now >= self._metrics_at:
-            self._metrics_at = now + self._size.metrics
-            for name, values in self._sampler.metrics().items():
-                processes.setdefault(name, {}).update(values)
-        return {
-            "at": now - self._began,
-            "phase": self._phase,
-            "here": conductor.here,
-            "counts": dict(conductor.counts),
-            "machine": machine()._asdict(),
-            "processes": processes,
-        }
 
     def details(self) -> dict[str, Any]:
         """Give all that was seen so far, as report.py and page.py want it."""
         center = {f"center: {words}": count for words, count in self._application.errors.items()}
         return {
             "phases": self.phases,
-            "samples": self.samples,
+            "samples": self.watch.samples,
             "base": self.base,
             "sent_unicasts": self._application.sent,
             "errors": {**self.conductor.errors, **center},
         }
-
-
-def _share(busy: float, idle: float) -> float:
-    return busy / (busy + idle) if busy + idle else 0.0
-
-
-def _cores(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
-    """Give the cores each process used between two samples."""
-    seconds = max(0.01, after["at"] - before["at"])
-    was = samples_of(before, "cpu")
-    return {name: (cpu - was.get(name, cpu)) / seconds for name, cpu in samples_of(after, "cpu").items()}
 
 
 def _load(times: dict[str, dict[str, float]], cores: dict[str, float], idle: float) -> Load:
