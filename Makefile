@@ -3,11 +3,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench proof torture soak docs lock clean .venv
+.PHONY: help run test check bench c100k c1000k proof torture soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.runtime  ## start the whole cluster here; Ctrl-C ends it in order
 	@./roost up
@@ -23,6 +23,12 @@ check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict, tests (with
 
 bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
 	@$(PY) -m loadtest.bench $(ARGS)
+
+c100k: .venv/.dev  ## 100,000 connections brought up, held, stirred and counted, in minutes; report in build/c100k/
+	@PYTHONPATH=. $(PY) -m loadtest.c1000k c100k $(ARGS)
+
+c1000k: .venv/.dev  ## the same with a million, on one machine; about half an hour; report in build/c1000k/
+	@PYTHONPATH=. $(PY) -m loadtest.c1000k c1000k $(ARGS)
 
 proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
 	@FULL=1 $(PY) -m pytest -v tests/cluster/test_order.py tests/cluster/test_kills.py tests/cluster/test_frozen.py tests/cluster/test_restarts.py

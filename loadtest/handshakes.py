@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from loadtest.swarm import trusting
+from loadtest.flock.lines import trusting
 
 AT_ONCE = 64
 PATIENCE = 120.0

@@ -1,4 +1,4 @@
-"""What stands between a client of a swarm and its socket, on each carrier but plain TCP.
+"""What stands between a client of a flock and its socket, on each carrier but plain TCP.
 
     json, msgpack   a WebSocket with that subprotocol
     poll            a session of requests on one connection, of which one always waits

@@ -38,7 +38,6 @@ from common.wire.tokens import check_keys
 
 LINK = Handlers("gateway links")
 RPC = Handlers("gateway rpc")
-DOOR_EVERY = 0.02
 DIGEST_EVERY = 5.0
 CERTIFICATE_EVERY = 2.0
 ANNOUNCED = 500
@@ -99,7 +98,7 @@ class Gateway(Service):
         self.front.start()
         self.siblings.open()
         self.door.open()
-        tasks.every("door", DOOR_EVERY, self.door.step)
+        tasks.spawn("door", self.door.run, core=True)
         tasks.spawn("mirror", self.mirror.run, core=True)
         tasks.every("digests", DIGEST_EVERY, self.mirror.send_digests)
         tasks.every("polls", SWEEP_SECONDS, self.front.polls.step)

@@ -181,6 +181,7 @@ class Process:
             self.links.start(service, service.LINK)
             self.tasks.spawn("renewal", self._renew_loop, core=True)
             freeze_heap()
+            self.pulse.pauses.clear()
             self.log.info("started", pid=os.getpid(), incarnation=self.incarnation)
             self.stopping.wait()
             self._stop(service)

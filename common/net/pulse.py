@@ -62,6 +62,10 @@ class Pauses:
         self.total_ms = 0.0
         self.max_ms = 0.0
 
+    def clear(self) -> None:
+        """Forget what was measured, as while starting: nobody was kept waiting then."""
+        self.count, self.total_ms, self.max_ms = 0, 0.0, 0.0
+
     def __call__(self, phase: str, info: dict[str, int]) -> None:
         """Take one call of the collector: `phase` is start or stop."""
         if phase == "start":

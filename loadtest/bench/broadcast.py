@@ -43,7 +43,7 @@ def measure(connections: int = 20_000, rounds: int = 5, quiet: float = 61.0) -> 
             who = plan(
                 running, each, product=PRODUCT, first=index * each, source=index, patience=PATIENCE
             ) | {"port": port}
-            swarms.append(stack.enter_context(Commanded("loadtest.swarm", who, PATIENCE)))
+            swarms.append(stack.enter_context(Commanded("loadtest.flock", who, PATIENCE)))
             swarms[-1].order("login")
         for swarm in swarms:
             swarm.begin("rest", seconds=quiet)
@@ -75,7 +75,7 @@ def measure(connections: int = 20_000, rounds: int = 5, quiet: float = 61.0) -> 
 def _round(running: Cluster, key: str, swarms: list[Commanded], each: int, keep: bool) -> float:
     """Broadcast; give the seconds until every client has heard `each` of them in all."""
     for swarm in swarms:
-        swarm.begin("hear", op="inbox", count=each)
+        swarm.begin("hear", count=each)
     body = json.dumps({"data": "x" * 100, "keep": keep}).encode()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     request = Request(f"{running.center_url()}/v1/push/broadcast", body, headers)

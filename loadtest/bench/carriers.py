@@ -31,7 +31,7 @@ CARRIERS: dict[str, tuple[str, bool]] = {
     "poll": ("poll", False),
     "sse": ("sse", False),
 }
-"""name -> the swarm's carrier, and whether over TLS."""
+"""name -> the flock's carrier, and whether over TLS."""
 
 
 def measure(
@@ -70,7 +70,7 @@ def _hold(name: str, settings: dict[str, Any], users: int, rooms_of: int) -> dic
         pid = running.pid("gateway-0")
         before = rss_bytes(pid)
         clients = plan(running, users, rooms_of=rooms_of, carrier=carrier, tls=tls)
-        with Commanded("loadtest.swarm", clients) as swarm:
+        with Commanded("loadtest.flock", clients) as swarm:
             login = swarm.order("login")
             logged_in = rss_bytes(pid)
             time.sleep(settings["gateway.park_after"] + SETTLE)
@@ -82,5 +82,5 @@ def _hold(name: str, settings: dict[str, Any], users: int, rooms_of: int) -> dic
         "bytes_each_parked": (parked - before) // users,
         "logins_per_second": round(users / login["seconds"]),
         "errors": report["errors"],
-        "misplaced": report["misplaced"],
+        "misplaced": report["counts"]["misplaced"],
     }

@@ -35,7 +35,7 @@ def cluster(settings: dict[str, Any]) -> Iterator[Cluster]:
 def plan(
     running: Cluster, count: int, carrier: str = "tcp", tls: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """Give the plan of a swarm at gateway-0 (loadtest.swarm.Plan); with TLS at any gateway."""
+    """Give the plan of a swarm at gateway-0 (loadtest/flock/plan.py); with TLS at any gateway."""
     places = running.places
     doors = {
         (False, False): places.own_web_port(0),

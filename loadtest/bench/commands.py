@@ -35,6 +35,10 @@ class Commanded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process: its stdin ends, and if that is not enough it is killed."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()

@@ -47,7 +47,7 @@ def _bare(stack: ExitStack, clients: int) -> tuple[Commanded, int]:
     """Give the clients of a bare server, and its pid."""
     bare = stack.enter_context(Commanded("loadtest.bench.bare", {"count": clients, "echo": True}))
     port = bare.answer()["port"]
-    swarm = stack.enter_context(Commanded("loadtest.swarm", {"port": port, "count": clients, "raw": True}))
+    swarm = stack.enter_context(Commanded("loadtest.flock", {"port": port, "count": clients, "raw": True}))
     swarm.order("login")
     return swarm, bare.pid
 
@@ -55,7 +55,7 @@ def _bare(stack: ExitStack, clients: int) -> tuple[Commanded, int]:
 def _gateway(stack: ExitStack, park_after: float, clients: int) -> tuple[Commanded, int]:
     """Give the clients of a gateway, logged in, and its pid."""
     running = stack.enter_context(cluster({"gateway.park_after": park_after}))
-    swarm = stack.enter_context(Commanded("loadtest.swarm", plan(running, clients)))
+    swarm = stack.enter_context(Commanded("loadtest.flock", plan(running, clients)))
     swarm.order("login")
     if park_after < TALKING:
         swarm.order("rest", seconds=1 + 2 * park_after)

@@ -44,12 +44,12 @@ def measure(
         running = stack.enter_context(cluster({}))
         pid = running.pid("gateway-0")
         clients = plan(running, members, carrier, rooms_of=members)
-        swarm = stack.enter_context(Commanded("loadtest.swarm", clients))
+        swarm = stack.enter_context(Commanded("loadtest.flock", clients))
         swarm.order("login")
         swarm.order("rounds", rounds=WARM_UP, gathered=1, bytes=bytes)
         bare = stack.enter_context(Commanded("loadtest.bench.bare", {"count": members, "bytes": bytes}))
         port = bare.answer()["port"]
-        readers = Commanded("loadtest.swarm", {"port": port, "count": members, "raw": True})
+        readers = Commanded("loadtest.flock", {"port": port, "count": members, "raw": True})
         stack.enter_context(readers).order("login")
         bare.answer()
         readers.order("rounds", rounds=WARM_UP, gathered=1, bytes=bytes)
@@ -64,8 +64,8 @@ def measure(
         "members": members,
         "carrier": carrier,
         "frame_bytes": [round(r[-1]["octets"] / r[-1]["messages"], 1) for r in (single, ceiling)],
-        "received": report["messages"],
-        "misplaced": report["misplaced"],
+        "received": report["counts"]["messages"],
+        "misplaced": report["counts"]["misplaced"],
         "errors": report["errors"],
         "bare_sends_per_cpu_second": bare_rate,
         "single_per_cpu_second": single_rate,

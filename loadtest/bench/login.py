@@ -19,7 +19,7 @@ def measure(users: int = 10_000, rooms_of: int = 100) -> dict[str, Any]:
     with cluster({"gateway.accept_per_second": 100_000}) as running:
         pids = {name: running.pid(name) for name in running.places.processes}
         pids["redis-0"] = running.pid("redis-0")
-        with Commanded("loadtest.swarm", plan(running, users, rooms_of=rooms_of)) as swarm:
+        with Commanded("loadtest.flock", plan(running, users, rooms_of=rooms_of)) as swarm:
             before = {name: cpu_seconds(pid) for name, pid in pids.items()}
             done = swarm.order("login")
             cpu = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
@@ -40,7 +40,7 @@ def measure(users: int = 10_000, rooms_of: int = 100) -> dict[str, Any]:
 def _ceiling(users: int) -> int:
     with Commanded("loadtest.bench.bare", {"count": users}) as bare:
         port = bare.answer()["port"]
-        with Commanded("loadtest.swarm", {"port": port, "count": users, "raw": True}) as swarm:
+        with Commanded("loadtest.flock", {"port": port, "count": users, "raw": True}) as swarm:
             seconds: float = swarm.order("login")["seconds"]
             bare.answer()
             return round(users / seconds)

@@ -24,7 +24,7 @@ def measure(users: int = 15_000, rooms_of: int = 100, park_after: float = 1.5) -
     with cluster({"gateway.park_after": park_after}) as running:
         pid = running.pid("gateway-0")
         before = rss_bytes(pid)
-        with Commanded("loadtest.swarm", plan(running, users, rooms_of=rooms_of)) as swarm:
+        with Commanded("loadtest.flock", plan(running, users, rooms_of=rooms_of)) as swarm:
             login = swarm.order("login")
             logged_in = rss_bytes(pid)
             time.sleep(park_after + SETTLE)
@@ -40,7 +40,7 @@ def measure(users: int = 15_000, rooms_of: int = 100, park_after: float = 1.5) -
         "logins_per_second": round(users / login["seconds"]),
         "ceiling_bytes_each": _ceiling(users),
         "errors": report["errors"],
-        "misplaced": report["misplaced"],
+        "misplaced": report["counts"]["misplaced"],
     }
 
 
@@ -48,7 +48,7 @@ def _ceiling(users: int) -> int:
     with Commanded("loadtest.bench.bare", {"count": users}) as bare:
         port = bare.answer()["port"]
         before = rss_bytes(bare.pid)
-        with Commanded("loadtest.swarm", {"port": port, "count": users, "raw": True}) as swarm:
+        with Commanded("loadtest.flock", {"port": port, "count": users, "raw": True}) as swarm:
             swarm.order("login")
             bare.answer()
             return (rss_bytes(bare.pid) - before) // users

@@ -11,62 +11,22 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import http.client  # noqa: E402 - patched before anything else is imported
-import json  # noqa: E402
+import json  # noqa: E402 - patched before anything else is imported
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections import Counter  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from typing import Any  # noqa: E402
-from urllib.parse import urlsplit  # noqa: E402
 
 import gevent  # noqa: E402
 from gevent.pool import Pool  # noqa: E402
 
+from loadtest.door import Door  # noqa: E402
 from tests.cluster.raw import Raw  # noqa: E402
 
 CONNECTIONS = 64
 """Requests under way at most; a unicast that has to wait for one waits on its own time."""
-IDLE_SECONDS = 3.0
-"""A connection unused for longer is not used again: center may be closing it (keepalive of 5 s)."""
 LAST_SECONDS = 5.0
 """What the last messages get to arrive."""
-
-
-class Door:
-    """Center's push API over connections that stay open."""
-
-    def __init__(self, url: str, key: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = str(parts.hostname), parts.port
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        self._idle: list[tuple[http.client.HTTPConnection, float]] = []
-        self.errors: Counter[str] = Counter()
-
-    def push(self, kind: str, body: dict[str, Any]) -> bool:
-        """Send; False when that failed, which is counted."""
-        connection = self._connection()
-        try:
-            connection.request("POST", f"/v1/push/{kind}", json.dumps(body), self._headers)
-            answer = connection.getresponse()
-            told = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self.errors[f"{type(error).__name__}: {error}"] += 1
-            return False
-        self._idle.append((connection, time.monotonic()))
-        if answer.status == 200:
-            return True
-        self.errors[f"{answer.status} {json.loads(told)['detail']}"] += 1
-        return False
-
-    def _connection(self) -> http.client.HTTPConnection:
-        """Give a connection that center has not closed meanwhile."""
-        while self._idle:
-            connection, since = self._idle.pop()
-            if time.monotonic() - since < IDLE_SECONDS:
-                return connection
-            connection.close()
-        return http.client.HTTPConnection(self._host, self._port)
 
 
 class End:

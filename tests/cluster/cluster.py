@@ -35,7 +35,8 @@ class Cluster:
     """A running cluster.
 
     Args:
-        settings: "section.key" -> value, over the defaults.
+        settings: "section.key" -> value, over those of the conf file.
+        conf: another file than conf/roost.toml.
 
     Attributes:
         settings, places, secrets: as its processes have them.
@@ -46,9 +47,11 @@ class Cluster:
     places: Places
     secrets: Secrets
 
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, conf: Path | None = None) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="roost-", dir="/tmp"))
         self.environment = {"ROOST_RUN_DIR": str(self.run_dir)} | _as_variables(settings or {})
+        if conf is not None:
+            self.environment["ROOST_CONF"] = str(conf)
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._base: IO[bytes] | None = None
         self.start()

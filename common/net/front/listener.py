@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gevent import get_hub
+from gevent import get_hub, sleep
+from gevent.event import Event
 
 from common.errors import ConfigError
 from common.net.front.arrival import Arrival
@@ -32,6 +33,8 @@ ACCEPT_AT_ONCE = 64
 """Connections accepted in one loop turn: a storm must not starve those who are in."""
 REOPEN_SHARE = 0.98
 """A full gateway listens again below this share of its limit."""
+STEP_SECONDS, FULL_STEP_SECONDS = 0.02, 0.1
+"""How often a door looks after listeners that pause, and whether a full gateway has space again."""
 NO_SPACE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """Accepting again at once would fail again, as fast as the processor goes."""
 
@@ -44,6 +47,7 @@ class Listener:
         shared: several processes listen on it (SO_REUSEPORT).
         admits: asked before each connection is taken; False pauses this listener.
         take: called with (socket, address) of each.
+        paused: called when the listener has paused by itself.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Listener:
         shared: bool,
         admits: Callable[[], bool],
         take: Callable[[Any, str], None],
+        paused: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
         self._family = _socket.AF_UNIX if isinstance(address, str) else _socket.AF_INET
         self._shared = shared
         self._admits = admits
         self._take = take
+        self._paused = paused
         self._sock: Any = None
         self._io: Any = None
 
@@ -95,6 +101,7 @@ class Listener:
         """Let new connections wait in the kernel."""
         if self._io is not None:
             self._io.stop()
+            self._paused()
 
     def close(self) -> None:
         """Stop listening."""
@@ -152,8 +159,11 @@ class Door:
     ) -> None:
         self._front = front
         self._certificate = certificate
+        self._wake = Event()
         self._listeners = [
-            Listener((host, place.port), place.shared, self.admits, partial(self._take, place))
+            Listener(
+                (host, place.port), place.shared, self.admits, partial(self._take, place), self._wake.set
+            )
             for place in places
         ]
         self._open = False
@@ -182,6 +192,8 @@ class Door:
     def admits(self) -> bool:
         """Tell whether one more may come in right now."""
         front, settings, rate = self._front, self._front.settings, self._rate
+        if front.held() >= settings.max_connections - 1:  # full with this one, if not already
+            self._wake.set()
         if front.held() >= settings.max_connections or len(front.half_open) >= settings.half_open:
             return False
         return not wait_for(rate.full_at, front.now, 1, rate.rate, rate.burst)
@@ -197,9 +209,17 @@ class Door:
         arrival = Arrival(front, sock, address, place.web, context)
         front.process.tasks.spawn(f"arrival {arrival.number}", arrival.run)
 
+    def run(self) -> None:
+        """Look after the listeners as long as one of them pauses; for ever. Open and unhurried, it sleeps."""
+        while True:
+            self._wake.wait()
+            sleep(FULL_STEP_SECONDS if self._full else STEP_SECONDS)
+            self.step()
+
     def step(self) -> None:
-        """Open, close or go on by what has come in; to be called often."""
+        """Open, close or go on by what has come in; to be called often while one pauses."""
         if not self._open:
+            self._wake.clear()
             return
         held, limit = self._front.held(), self._front.settings.max_connections
         if not self._full and held >= limit:
@@ -210,6 +230,7 @@ class Door:
         elif self._full and held < limit * REOPEN_SHARE:
             self._reopen()
         if not self._full and self.admits():
+            self._wake.clear()
             for listener in self._listeners:
                 listener.resume()
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 
 from common.net.log import Doubling, Logger, get, setup
+from common.settings import ROOT
 
 
 def lines_of(level: str) -> tuple[io.StringIO, Logger]:
@@ -60,3 +63,11 @@ def test_doubling_says_true_at_powers_of_two_only():
     hits = [n for n in range(1, 20) if counter.hit()]
     assert hits == [1, 2, 4, 8, 16]
     assert counter.count == 19
+
+
+def test_a_server_process_does_not_carry_what_only_consoles_need() -> None:
+    program = "import sys, servers.gateway; print('rich' in sys.modules); import rich.table"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False"]

@@ -58,6 +58,17 @@ def test_pauses_measures_from_start_to_stop():
     assert (pauses.count, pauses.total_ms, pauses.max_ms) == (2, 750, 500)
 
 
+def test_pauses_of_the_start_can_be_forgotten():
+    now = iter([0.0, 0.5, 10.0, 10.25])
+    pauses = Pauses(lambda: next(now))
+    for phase in ("start", "stop"):
+        pauses(phase, {})
+    pauses.clear()
+    for phase in ("start", "stop"):
+        pauses(phase, {})
+    assert (pauses.count, pauses.total_ms, pauses.max_ms) == (1, 250, 250)
+
+
 def test_pauses_put_in_during_a_collection_ignores_its_end():
     pauses = Pauses()
     pauses("stop", {})

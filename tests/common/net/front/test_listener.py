@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -155,6 +156,67 @@ def test_above_the_accept_rate_clients_wait_and_come_in_later(make_entrance: Mak
         entrance.door.step()
         settle()
         assert entrance.held() == wanted
+    assert entrance.listens(entrance.own)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the list into which every step of a door puts its time."""
+    steps: list[float] = []
+    step = Door.step
+
+    def counted(door: Door) -> None:
+        steps.append(time.monotonic())
+        step(door)
+
+    monkeypatch.setattr(Door, "step", counted)
+    return steps
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Entrance], None]]:
+    """Let doors look after themselves."""
+    running: list[Any] = []
+    yield lambda entrance: running.append(gevent.spawn(entrance.door.run))
+    gevent.killall(running)
+
+
+def test_a_door_nobody_waits_at_does_nothing(
+    make_entrance: MakeEntrance, watched: list[float], run: Callable[[Entrance], None]
+) -> None:
+    entrance = make_entrance()
+    run(entrance)
+    entrance.connect(3)
+    gevent.sleep(0.05)
+    assert entrance.held() == 3
+    assert watched == []
+
+
+def test_a_door_that_paused_goes_on_by_itself_and_then_rests(
+    make_entrance: MakeEntrance, watched: list[float], run: Callable[[Entrance], None]
+) -> None:
+    entrance = make_entrance(half_open=2)
+    run(entrance)
+    entrance.connect(3)
+    assert entrance.held() == 2
+    entrance.leave(2)
+    until(lambda: entrance.front.counters.accepted == 3)
+    gevent.sleep(0.03)
+    steps = len(watched)
+    gevent.sleep(0.05)
+    assert len(watched) == steps
+
+
+def test_a_gateway_closes_its_ports_once_it_is_full_before_anybody_else_comes(
+    make_entrance: MakeEntrance, run: Callable[[Entrance], None]
+) -> None:
+    entrance = make_entrance(max_connections=3)
+    run(entrance)
+    entrance.connect(3)
+    until(lambda: entrance.door._full)
+    assert not entrance.listens(entrance.own)
+    entrance.leave(3)
+    until(lambda: not entrance.door._full)
     assert entrance.listens(entrance.own)
 
 

@@ -1,0 +1,1 @@
+"""A million connections on one machine: brought up, held, stirred, and reported."""
