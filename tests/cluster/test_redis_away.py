@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +95,13 @@ def test_a_frozen_redis_refuses_within_a_second_from_the_first_message_on(cluste
         assert set(heard) <= {"before", "refused", "after"}, "what was under way may be there"
 
 
+def write_at_once(path: Path, text: str) -> None:
+    """Write a file that Redis may be about to read; half of it would be a configuration too."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def test_a_redis_that_is_gone_refuses_within_a_second_and_all_is_there_when_it_is_back(
     cluster: Cluster,
 ) -> None:
@@ -103,12 +111,12 @@ def test_a_redis_that_is_gone_refuses_within_a_second_and_all_is_there_when_it_i
     with enter(cluster, "talker2") as talker, enter(cluster, "gone") as here:
         surely(talker, "gone", 1)
         assert numbers(here, 1) == [1]
-        configuration.write_text("this is no configuration\n")
+        write_at_once(configuration, "this is no configuration\n")
         cluster.kill("redis-0")
         for _ in range(5):
             refused(talker, "gone")
         all_else_goes_on(cluster, talker, "newcomer2")
-        configuration.write_text(good)
+        write_at_once(configuration, good)
         surely(talker, "gone", 2)
         assert numbers(here, 2) == [1, 2]
     with enter(cluster, "gone") as again:
