@@ -45,10 +45,11 @@ class Job:
 def jobs() -> list[Job]:
     """Give all of them, in the order in which they are begun."""
     files = sorted(path.relative_to(ROOT) for path in (ROOT / CLUSTER).glob("test_*.py"))
-    files.sort(key=lambda path: path.stem not in LONGEST)
+    long = [str(path) for path in files if path.stem in LONGEST]
+    short = [str(path) for path in files if path.stem not in LONGEST]
     apart = (str(CLUSTER), "tests/loadtest", "tests/clients")
     rest = Job("all but clusters and load tests", tuple(f"--ignore={folder}" for folder in apart))
-    return [rest, *(Job(str(path), (str(path),)) for path in files), *(Job(one, (one,)) for one in apart[1:])]
+    return [rest, *(Job(one, (one,)) for one in [*long, *apart[1:], *short])]
 
 
 def main(arguments: list[str]) -> int:
