@@ -54,7 +54,7 @@ class Flock:
     Attributes:
         members, ledger: what they are, what they have heard.
         here: clients logged in and joined.
-        echoes: every pong is answered with the next ping (a drill).
+        echoes: every pong, or ping a bare server sends back, is answered with the next ping (a drill).
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -349,7 +349,7 @@ class Flock:
             self._answered(slot, heard.id, body, at)
         elif op == "inbox":
             self._take_mail(slot, heard, at)
-        elif op in ("pong", "ping"):
+        elif op in ("pong", "ping") and self.echoes:
             self.write(slot, PING_PACKET)
         elif op == "gap":
             self.ledger.gap(slot, body)

@@ -137,3 +137,14 @@ def test_it_publishes_at_its_rate_with_the_time_in_it(gateway: Scripted, start: 
     assert (mark, kind, number, padding) == ("roost", IN_ROOM, 0, "xxx")
     assert abs(sent / 1e6 - time.time()) < 60
     assert counts(flock)["publishes"] == COUNT  # each client waits for its answer
+
+
+def test_an_echo_ends_with_its_drill() -> None:
+    with Commanded("loadtest.bench.bare", {"count": COUNT, "echo": True}) as bare:
+        plan = {"port": bare.answer()["port"], "count": COUNT, "raw": True}
+        with Commanded("loadtest.flock", plan) as flock:
+            flock.order("login")
+            assert flock.order("echo", seconds=0.05)["trips"] >= COUNT
+            reads = flock.order("report")["reads"]
+            flock.order("rest", seconds=0.05)
+            assert flock.order("report")["reads"] == reads
