@@ -168,9 +168,7 @@ def parser() -> argparse.ArgumentParser:
             default=uid,
             help="who you are there" if uid is None else f"who listens; {uid} unless given",
         )
-        it.add_argument(
-            "--product", type=tokens.name, default=tokens.PRODUCT, help=f"{tokens.PRODUCT} unless given"
-        )
+        tokens.add_product(it)
         it.add_argument("--gateway", metavar="INDEX", type=int, help="that gateway's own port")
     it.add_argument(
         "-n", "--lines", type=tokens.count, default=10, help="last messages first, at most 300 (10)"
@@ -186,23 +184,17 @@ def parser() -> argparse.ArgumentParser:
     push_arguments(command("push"))
     it = command("user")
     it.add_argument("uid", metavar="UID", type=tokens.name)
-    it.add_argument(
-        "--product", type=tokens.name, default=tokens.PRODUCT, help=f"{tokens.PRODUCT} unless given"
-    )
+    tokens.add_product(it)
     it = command("message")
     it.add_argument("mid", metavar="MID", type=int, help="as a push answered it")
     it.add_argument("--uid", type=tokens.name, help="that receiver alone; of a broadcast the only ones told")
-    it.add_argument(
-        "--product", type=tokens.name, default=tokens.PRODUCT, help=f"{tokens.PRODUCT} unless given"
-    )
+    tokens.add_product(it)
     return whole
 
 
 def _token_arguments(it: argparse.ArgumentParser) -> None:
     it.add_argument("uid", metavar="UID", nargs="+", type=tokens.name, help="a token for each, one a line")
-    it.add_argument(
-        "--product", type=tokens.name, default=tokens.PRODUCT, help=f"{tokens.PRODUCT} unless given"
-    )
+    tokens.add_product(it)
     it.add_argument(
         "--ttl", type=tokens.seconds, default=tokens.DAY, help="90, 15m, 8h, 30d; a day unless given"
     )

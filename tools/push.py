@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tools.api import Operator
-from tools.tokens import PRODUCT, listed, name, seconds
+from tools.tokens import add_product, listed, name, seconds
 
 KINDS = ("unicast", "multicast", "broadcast", "room")
 
@@ -43,7 +43,7 @@ def add_arguments(push: argparse.ArgumentParser) -> None:
             it.add_argument("room", metavar="ROOM", help="map/name")
         it.add_argument("data", metavar="DATA", type=data, help="JSON, or else text")
         it.add_argument("--key", type=name, help="the same again is the same message")
-        it.add_argument("--product", type=name, default=PRODUCT, help=f"{PRODUCT} unless given")
+        add_product(it)
         if kind in ("multicast", "broadcast"):
             it.add_argument("--tags", metavar="LIST", type=listed)
         if kind != "room":

@@ -41,6 +41,11 @@ def name(text: str) -> str:
     return text
 
 
+def add_product(it: argparse.ArgumentParser) -> None:
+    """Declare `--product` for a command that is about one."""
+    it.add_argument("--product", type=name, default=PRODUCT, help=f"{PRODUCT} unless given")
+
+
 def count(text: str) -> int:
     """Read a number of lines; 0 for none."""
     if not text.isdecimal():
