@@ -71,57 +71,68 @@ class Carrier:
                 return packet[2]
 
 
-class WebSocket(Carrier):
-    """A WebSocket by the `websockets` package, over a socket that waits in its greenlet.
+class WebSocketEnd:
+    """A client's end by the `websockets` package, opened; over a socket that waits in its greenlet.
 
     Args:
-        hello: the body of its hello.
-        subprotocol: roost.v1.json, with JSON here, or none.
+        options: as ClientProtocol takes them.
     """
 
-    def __init__(self, address: Address, hello: dict[str, Any], subprotocol: str = "roost.v1.json") -> None:
-        super().__init__()
-        protocols = [Subprotocol(subprotocol)] if subprotocol else None
-        uri = parse_uri(f"ws://{address[0]}:{address[1]}/ws")
-        self.protocol = ClientProtocol(uri, subprotocols=protocols)
+    def __init__(self, address: Address, path: str, **options: Any) -> None:
+        self.protocol = ClientProtocol(parse_uri(f"ws://{address[0]}:{address[1]}{path}"), **options)
         self.socket = socket.create_connection(address, SECONDS)
-        self._texts: deque[str] = deque()
         self.protocol.send_request(self.protocol.connect())
-        self._flush()
+        self.flush()
         while self.protocol.state is State.CONNECTING:
-            self._receive()
+            self.receive()
         assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
-        self.welcome = self.ok("hello", hello)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what the protocol has to say."""
         for data in self.protocol.data_to_send():
             if data:
                 self.socket.sendall(data)
 
-    def _receive(self) -> None:
+    def receive(self) -> list[Frame]:
+        """Read once; give the frames that came."""
         data = self.socket.recv(65_536)
         if not data:
             self.protocol.receive_eof()
             raise AssertionError(f"the stream ended: {self.protocol.close_rcvd}")
         self.protocol.receive_data(data)
-        for event in self.protocol.events_received():
-            if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                self._texts.append(bytes(event.data).decode())
-        self._flush()
+        return [event for event in self.protocol.events_received() if isinstance(event, Frame)]
+
+
+class WebSocket(Carrier):
+    """Packets in JSON on a WebSocket.
+
+    Args:
+        hello: the body of its hello.
+        subprotocol: roost.v1.json, or none.
+    """
+
+    def __init__(self, address: Address, hello: dict[str, Any], subprotocol: str = "roost.v1.json") -> None:
+        super().__init__()
+        self._texts: deque[str] = deque()
+        protocols = [Subprotocol(subprotocol)] if subprotocol else None
+        self._end = WebSocketEnd(address, "/ws", subprotocols=protocols)
+        self.welcome = self.ok("hello", hello)
 
     def write(self, packet: list[Any]) -> None:
-        self.protocol.send_text(json.dumps(packet).encode())
-        self._flush()
+        self._end.protocol.send_text(json.dumps(packet).encode())
+        self._end.flush()
 
     def read(self) -> Packet:
         while not self._texts:
-            self._receive()
+            frames = self._end.receive()
+            self._texts += [bytes(one.data).decode() for one in frames if one.opcode is Opcode.TEXT]
+            self._end.flush()
         op, number, body = json.loads(self._texts.popleft())
         self.seen.append((op, number, body))
         return op, number, body
 
     def close(self) -> None:
-        self.socket.close()
+        self._end.socket.close()
 
 
 def ask(address: Address, method: str, target: str, body: Any = None) -> tuple[int, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import struct
 import subprocess
 import time
@@ -13,14 +12,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.uri import parse_uri
+from websockets.frames import Opcode
 
 from common.wire.proxy import SIGNATURE
-from tests.cluster.carriers import WebSocket, ask
+from loadtest.flock.lines import trusting
+from tests.cluster.carriers import WebSocket, WebSocketEnd, ask
 from tests.cluster.certificates import make_certificate
 from tests.cluster.cluster import Cluster
 from tests.cluster.raw import Raw
@@ -61,21 +58,15 @@ def cluster(certificate: Path) -> Iterator[Cluster]:
         running.stop()
 
 
-def context() -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    return made
-
-
 def over_tls(raw: Raw) -> Raw:
-    raw.socket = context().wrap_socket(raw.socket)
+    raw.socket = trusting().wrap_socket(raw.socket)
     return raw
 
 
 def serial_at(cluster: Cluster) -> int:
     """Give the serial number of the certificate that is shown."""
     address = ("127.0.0.1", cluster.places.tls_port)
-    with socket.create_connection(address, 5) as plain, context().wrap_socket(plain) as sock:
+    with socket.create_connection(address, 5) as plain, trusting().wrap_socket(plain) as sock:
         shown = sock.getpeercert(binary_form=True)
     assert shown is not None
     return x509.load_der_x509_certificate(shown).serial_number
@@ -125,19 +116,12 @@ def test_a_trusted_proxy_must_say_whose_connection_it_is_and_others_need_not(clu
         direct.hello(cluster.token("direct"))
 
 
-class Echo:
-    """The echo, by `websockets`' own idea of the protocol."""
+class Echo(WebSocketEnd):
+    """The echo."""
 
     def __init__(self, cluster: Cluster, compress: bool = False) -> None:
-        address = web(cluster, 0)
         extensions = [ClientPerMessageDeflateFactory()] if compress else None
-        uri = parse_uri("ws://{}:{}/echo".format(*address))
-        self.protocol = ClientProtocol(uri, extensions=extensions, max_size=None)
-        self.socket = socket.create_connection(address, 10)
-        self.protocol.send_request(self.protocol.connect())
-        self.flush()
-        while self.protocol.state is State.CONNECTING:
-            self.protocol.receive_data(self.socket.recv(65_536))
+        super().__init__(web(cluster, 0), "/echo", extensions=extensions, max_size=None)
 
     def __enter__(self) -> Echo:
         return self
@@ -145,29 +129,18 @@ class Echo:
     def __exit__(self, *what: object) -> None:
         self.socket.close()
 
-    def flush(self) -> None:
-        for data in self.protocol.data_to_send():
-            if data:
-                self.socket.sendall(data)
-
     def frames(self, count: int) -> list[tuple[Opcode, bytes]]:
         """Read so many frames."""
         found: list[tuple[Opcode, bytes]] = []
         while len(found) < count:
-            data = self.socket.recv(65_536)
-            assert data, found
-            self.protocol.receive_data(data)
-            events = self.protocol.events_received()
-            found += [(one.opcode, bytes(one.data)) for one in events if isinstance(one, Frame)]
+            found += [(one.opcode, bytes(one.data)) for one in self.receive()]
         return found
 
     def close_code(self, data: bytes) -> int:
         """Write bytes as they are; give the code of the close frame that answers."""
         self.socket.sendall(data)
         while self.protocol.close_rcvd is None:
-            more = self.socket.recv(65_536)
-            assert more
-            self.protocol.receive_data(more)
+            self.receive()
         return self.protocol.close_rcvd.code
 
 

@@ -41,3 +41,13 @@ class Browser:
 def browser(site: Site, **more: Any) -> Browser:
     """Give a client of a scene's gateway."""
     return Browser(site.browse(**more))
+
+
+def read_until(sock: Any, end: bytes) -> bytes:
+    """Read until these bytes are there; give all that was read."""
+    data = b""
+    while end not in data:
+        more = sock.recv(65_536)
+        assert more, data
+        data += more
+    return data

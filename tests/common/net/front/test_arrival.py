@@ -13,6 +13,7 @@ import pytest
 from gevent.ssl import SSLContext
 
 from common.net.front.arrival import Arrival
+from loadtest.flock.lines import trusting
 from tests.cluster.certificates import make_certificate
 from tests.common.net.front.scene import Site, until
 
@@ -42,11 +43,9 @@ def arrive(site: Site, tls: SSLContext | None, web: bool = False) -> socket.sock
 
 def hello_of_tls() -> bytes:
     """Give the first words of a handshake."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     outgoing = ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+        trusting().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
     return outgoing.read()
 
 
@@ -81,9 +80,7 @@ def test_half_done_handshakes_of_one_address_are_bounded(make_site: MakeSite, tl
 
 def test_a_request_over_tls_has_its_time_too(make_site: MakeSite, tls: SSLContext):
     site = make_site(hello_timeout=0.3)
-    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    sock = context.wrap_socket(arrive(site, tls, web=True))
+    sock = trusting().wrap_socket(arrive(site, tls, web=True))
     site._browsers.append(sock)
     until(lambda: site.front.counters.tls_handshakes == 1)
     plain = socket.socket(fileno=os.dup(sock.fileno()))

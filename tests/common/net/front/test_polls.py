@@ -13,7 +13,7 @@ from common.net.front import poll as poll_module
 from common.net.front import polls as polls_module
 from common.net.front import relay as relay_module
 from common.net.front.poll import PollConnection
-from tests.common.net.front.asking import Answer, Browser, browser
+from tests.common.net.front.asking import Answer, Browser, browser, read_until
 from tests.common.net.front.scene import Site, until
 
 ROOM = "demo/plaza/x"
@@ -64,15 +64,6 @@ class Session:
 
 def mids(answer: Answer) -> list[int]:
     return [packet[2]["mid"] for packet in answer.json()["packets"]]
-
-
-def read_until(sock: Any, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        more = sock.recv(65_536)
-        assert more, data
-        data += more
-    return data
 
 
 def test_open_gives_a_secret_and_the_welcome(site: Site):

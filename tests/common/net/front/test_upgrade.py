@@ -7,6 +7,7 @@ from typing import Any
 from gevent import get_hub
 from websockets.frames import Opcode
 
+from tests.common.net.front.asking import read_until
 from tests.common.net.front.scene import Site, until
 from tests.common.wire.test_websocket import said
 
@@ -20,15 +21,6 @@ OPENING = (
 
 def packet(op: str, number: int, body: dict[str, Any]) -> bytes:
     return said(Opcode.TEXT, json.dumps([op, number, body]).encode())
-
-
-def read_until(sock: Any, end: bytes) -> bytes:
-    data = b""
-    while end not in data:
-        more = sock.recv(65_536)
-        assert more, data
-        data += more
-    return data
 
 
 def hold_up() -> None:
