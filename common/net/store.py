@@ -23,8 +23,8 @@ import hashlib
 import re
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -284,8 +284,7 @@ class Store:
 
     def _converse(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
         replies: list[Any] = []
-        self._under_way.add(connection)
-        try:
+        with self._waiting(connection):
             connection.send_packed_command(_packed(commands), check_health=False)
             for _ in commands:
                 try:
@@ -293,9 +292,16 @@ class Store:
                 except redis.ResponseError as refused:
                     replies.append(refused)
                 self._heard_at = self._clock()
+        return replies
+
+    @contextmanager
+    def _waiting(self, connection: Any) -> Iterator[None]:
+        """Count a connection as under way: it is hung up when Redis turns out to be away."""
+        self._under_way.add(connection)
+        try:
+            yield
         finally:
             self._under_way.discard(connection)
-        return replies
 
     def _plain(self, connection: Any, command: Command | Script) -> Command:
         if not isinstance(command, Script):
@@ -305,7 +311,8 @@ class Store:
 
     def _greet(self, connection: Any) -> None:
         """Log in on a new connection, learn which life of the server this is, load the scripts."""
-        connection.on_connect()
+        with self._waiting(connection):
+            connection.on_connect()
         (info,) = self._converse(connection, [("INFO", "server")])
         if isinstance(info, redis.RedisError):
             raise info

@@ -156,6 +156,23 @@ def test_a_probe_nobody_answers_gives_up_what_is_under_way(
         store.call("PING")
 
 
+def test_a_probe_nobody_answers_gives_up_a_connection_that_logs_in_too(own_redis: RedisServer) -> None:
+    store = Store(f"{own_redis.url}?db=1", Redis(timeout=10.0, silent_after=0.1, breaker_rest=60.0))
+    try:
+        store.call("PING")
+        own_redis.signal(signal.SIGSTOP)
+        probing = gevent.spawn(store.probe)
+        gevent.sleep(0.01)
+        begin = time.perf_counter()
+        with pytest.raises(Unavailable):
+            store.call("SET", "a", 1)
+        assert time.perf_counter() - begin < 5
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            probing.get(timeout=5)
+    finally:
+        store.close()
+
+
 def test_a_probe_that_is_slow_while_others_are_answered_ends_nothing(
     own_redis: RedisServer, make_store: MakeStore
 ) -> None:
