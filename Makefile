@@ -15,11 +15,10 @@ run: .venv/.runtime  ## start the whole cluster here; Ctrl-C ends it in order
 test: .venv/.dev  ## run all tests; one file: make test ARGS=tests/common/test_keys.py
 	@$(PY) -m tools.tests $(ARGS)
 
-check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict, tests (with layering)
+check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict beside the tests (with layering)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy $(CODE)
-	$(PY) -m tools.tests
+	$(PY) -m tools.tests --types $(CODE)
 
 bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
 	@$(PY) -m loadtest.bench $(ARGS)

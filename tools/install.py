@@ -66,10 +66,11 @@ def install(uv: "str | None", which: str) -> None:
 
     The lock is complete, so nothing is resolved: pip, asked to, takes `pydantic[email]` of a
     dependency for another requirement than the pinned `pydantic` and wants the newest.
+    Python compiles what it imports; pip would first compile everything, as long as it installs.
     """
     lock = ROOT / "requirements" / f"{which}.lock"
     tool: Sequence[str | Path] = (
-        [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
+        [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "--no-compile"]
     )
     _do(
         [*tool, "--quiet", "--require-hashes", "--no-deps", "-r", lock],

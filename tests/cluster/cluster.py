@@ -23,6 +23,8 @@ from tools import center, cluster, processes, status
 from tools.control import Supervisor
 from tools.tokens import make_token
 
+FULL = bool(os.environ.get("FULL"))
+"""Whether proofs run at full size (`make proof`), not as small as in CI."""
 BASES = range(12_000, 32_000, 500)
 """Below the ports the kernel gives to clients; a cluster's ports reach to base + 444."""
 TRIES = 20

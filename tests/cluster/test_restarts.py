@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import FULL, Cluster
 
 KILLS = 20
-AWAY_SECONDS = 60.0 if os.environ.get("FULL") else 10.0
+AWAY_SECONDS = 60.0 if FULL else 10.0
 """A minute in `make proof`; how long it is changes nothing in how supervisord treats it."""
 
 
