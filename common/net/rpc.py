@@ -29,7 +29,7 @@ from common.net.answers import Answers
 from common.net.breaker import Breaker
 from common.net.log import get as get_log
 from common.net.metrics import Counters
-from common.net.zsocket import Socket
+from common.net.zsocket import Rounds, Socket
 from common.places import Places
 from common.settings import Rpc
 from common.wire.calls import Request, open_reply, pack, pack_error, pack_request, pack_result, unpack_request
@@ -60,6 +60,15 @@ class Context(zerorpc.Context):  # type: ignore[misc]
     No socket lingers: libzmq waits for ever for one that was full when its peer went away,
     also for a Puller, and the process would not end.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["_rounds"] = Rounds(self._sockets)
+
+    def destroy(self, linger: int | None = None) -> None:
+        """Close all sockets, and end."""
+        self._rounds.stop()
+        super().destroy(linger)
 
     def socket(self, socket_type: int, **options: Any) -> Any:
         """Give a socket of this context: `destroy` closes it; one it does not know it waits for, for ever."""

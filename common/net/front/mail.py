@@ -6,8 +6,8 @@
     stream    with a session begun anew: its users' mailboxes that hold more than was sent are read
 
 A login is registered with session before its mailbox is read, and a sender appends
-before it asks session, so one of the two sees the other. Reads gather: a few greenlets
-take what has come and ask a dbserver once for many devices.
+before it asks session, so one of the two sees the other. Reads gather: the
+first goes at once, and what comes behind it waits a moment, for one call to a dbserver to read all.
 
 Source: docs/protocol.md, section 6, inbox; docs/architecture.md, the path of a message.
 """
@@ -19,7 +19,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gevent import sleep
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 READERS = 4
 READ_AT_ONCE = 64
 """Devices one call reads for."""
+GATHER_SECONDS = 0.02
+"""How long devices gather for a call behind another one."""
 AGAIN_SECONDS = 1.0
 COUNTERS = {
     "kept_written": "kept messages written to devices",
@@ -69,6 +73,8 @@ class Mail:
         self._log = get_log()
         self._wanted: OrderedDict[Connection, None] = OrderedDict()
         self._wake = Event()
+        self._turn = BoundedSemaphore()
+        self._called_at = 0.0
         self._failed: dict[Connection, None] = {}
         self._acks = Acks(dbservers)
         self.untold = Untold(links, counters)
@@ -113,16 +119,26 @@ class Mail:
 
     def _read_loop(self) -> None:
         while True:
+            with self._turn:
+                batch = self._next_batch()
+            self._read(batch)
+
+    def _next_batch(self) -> list[Connection]:
+        """Wait until mailboxes are to be read, and some time has passed since the last call for such."""
+        batch: list[Connection] = []
+        while not batch:
             self._wake.wait()
-            batch: list[Connection] = []
+            wait = self._called_at + GATHER_SECONDS - time.monotonic()
+            if wait > 0 and len(self._wanted) < READ_AT_ONCE:
+                sleep(wait)
+            self._called_at = time.monotonic()
             while self._wanted and len(batch) < READ_AT_ONCE:
                 connection, _ = self._wanted.popitem(last=False)
                 if not connection.closed and connection.box is not None and connection.box.wants_read:
                     batch.append(connection)
             if not self._wanted:
                 self._wake.clear()
-            if batch:
-                self._read(batch)
+        return batch
 
     def _read(self, batch: list[Connection]) -> None:
         rows = [_row(connection) for connection in batch]

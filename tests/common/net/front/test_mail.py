@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gevent.event import Event
 
 from common.net.front import mail
 from common.net.front.connection import Connection
@@ -116,6 +117,32 @@ def test_what_comes_live_before_the_mailbox_was_read_waits_for_it(site: Site, st
     assert inbox(client) == ["a"]
 
 
+def test_mailboxes_wanted_behind_another_are_read_together(
+    site: Site, store: Letterbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered = Event()
+    monkeypatch.setattr(mail, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(mail, "sleep", lambda _seconds: gathered.wait())
+    enter(site, "first")
+    clients = [site.connect() for _ in range(5)]
+    for number, client in enumerate(clients):
+        client.send("hello", site.hello(f"u{number}"), 1)
+    for epoch in range(5):
+        site.answer("open", [1_000 + epoch, 5])
+    gathered.set()
+    assert [client.read_ops(1) for client in clients] == [["ok"]] * 5
+    assert [len(args[0]) for method, args in store.calls if method == "mail_load_many"] == [1, 5]
+
+
+def test_a_read_that_takes_long_keeps_no_other_from_being_read(site: Site, store: Letterbox) -> None:
+    _, go_on = site.open_unwelcomed()
+    site.calls = store
+    client, _ = enter(site, "bob")
+    client.send("ping", {}, 9)
+    assert client.read_ops(1) == ["pong"]
+    go_on.set()
+
+
 @pytest.mark.parametrize("away", [True, False], ids=["not read", "read"])
 def test_who_leaves_while_its_mailbox_is_read_holds_up_nobody(
     site: Site, store: Letterbox, away: bool
@@ -133,6 +160,7 @@ def test_who_leaves_while_its_mailbox_is_read_holds_up_nobody(
     store.keep("b", "leaver")
     site.calls = leaves
     read_again(site, [site.connection("leaver"), site.connection("ann")])
+    until(lambda: site.calls is store)
     settle()
     store.away = False
     site.front.mail._again()
