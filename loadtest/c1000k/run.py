@@ -54,7 +54,7 @@ class Run:
         self._said_at = 0.0
         self._operator = Operator(cluster.settings, PRODUCT)
         key = apikeys.create(cluster.settings, PRODUCT, ["push"], "c1000k")
-        self._application = Application(Door(cluster.center_url(), key), size.connections, size.kept)
+        self._application = Application(Door(cluster.center_url(), key), range(size.connections), size.kept)
         self._broadcasts = 0
         self.phases: dict[str, dict[str, Any]] = {}
         self.conductor = Conductor(cluster, size, web_port)
