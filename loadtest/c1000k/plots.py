@@ -69,8 +69,9 @@ def chart(
         )
     for second in ticks(end, 8)[:-1]:
         x, _ = place(second, 0)
+        words = f"{short(second)}{along}"
         parts.append(
-            f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{short(second)}{along}</text>'
+            f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{words}</text>'
         )
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]

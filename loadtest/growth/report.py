@@ -141,19 +141,24 @@ def markdown(report: Mapping[str, Any]) -> str:
     """Give the report to read."""
     sizes, machine = report["sizes"], report["machine"]
     names = list(sizes[0])
-    rows = [f"| {name.replace('_', ' ')} | {' | '.join(f'{size[name]:,}' for size in sizes)} |" for name in names]
+    rows = [
+        f"| {name.replace('_', ' ')} | {' | '.join(f'{size[name]:,}' for size in sizes)} |" for name in names
+    ]
     judged = [
-        f"| {words} | {one['mean']:,} | ±{100 * one['spread']:.1f} % | {'flat' if one['flat'] else 'NOT flat'} |"
+        f"| {words} | {one['mean']:,} | ±{100 * one['spread']:.1f} % | {'NOT ' * (not one['flat'])}flat |"
         for name, words in JUDGED.items()
         for one in [report["verdicts"][name]]
     ]
-    told = "\n".join(f"* {words}" for words in report["wrong"]) or "Nothing was lost, doubled or out of order."
+    told = (
+        "\n".join(f"* {words}" for words in report["wrong"]) or "Nothing was lost, doubled or out of order."
+    )
     return (
         f"# Growth: {sizes[0]['connections']:,} to {sizes[-1]['connections']:,} connections\n\n"
         f"Commit `{report['commit']}`; {machine['cores']} cores, {machine['ram_mib'] / 1024:.0f} GiB, Linux "
         f"{machine['kernel']}, CPython {machine['python']}; {report['began']}.\n\n"
         + "\n".join(["| at each size | |" + " |" * (len(sizes) - 1), "|---|" + "---|" * len(sizes), *rows])
-        + f"\n\n| cost | mean | farthest from it | within ±{100 * report['tolerance']:.0f} % |\n|---|---|---|---|\n"
+        + f"\n\n| cost | mean | farthest from it | within ±{100 * report['tolerance']:.0f} % |\n"
+        + "|---|---|---|---|\n"
         + "\n".join(judged)
         + f"\n\n![each cost as % of its mean](growth.svg)\n\n{told}\n"
     )

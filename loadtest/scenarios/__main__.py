@@ -1,6 +1,6 @@
 """`make scenarios`: a cluster, and one scenario after the other against it.
 
-    python -m loadtest.scenarios [chat push reconnects] [--seconds 30] [--flocks 4] [--workers 0] [-- OPTION …]
+    python -m loadtest.scenarios [chat push reconnects] [--seconds 30] [--flocks 4] [--workers 0] [-- …]
 
 Options behind `--` are locust's and the scenarios' own, e.g. `-- --max-p99 delivery=100`. Starts its own
 cluster and ends it; locust's pages are left in build/scenarios/. Exit code 1 when a threshold is broken.
