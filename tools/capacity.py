@@ -26,6 +26,7 @@ LINKED = ("session", "world")
 GIB = 1 << 30
 ROUNDS = 8
 """After so many the number of processes no longer changes."""
+HARDLY = 0.8
 LEAST = {"gateway": 2, "session": 2, "world": 2, "function": 2, "dbserver": 2, "center": 1, "redis": 1}
 
 
@@ -126,7 +127,8 @@ def work(load: Load, counts: Counts, figures: Figures) -> dict[str, float]:
     often, us = rates(load, counts), figures.cpu_us
     mesh = ("idle_batch", "renewal")
     return {
-        group: sum(rate * us[thing].get(group, 0.0) for thing, rate in often.items() if thing not in mesh) / 1e6
+        group: sum(rate * us[thing].get(group, 0.0) for thing, rate in often.items() if thing not in mesh)
+        / 1e6
         for group in GROUPS
     }
 
@@ -149,7 +151,9 @@ def upkeep(load: Load, counts: Counts, figures: Figures) -> dict[str, float]:
 def cpu(load: Load, counts: Counts, figures: Figures) -> dict[str, float]:
     """Give the cores each group needs."""
     each = upkeep(load, counts, figures)
-    return {group: cores + counts[group] * each[group] for group, cores in work(load, counts, figures).items()}
+    return {
+        group: cores + counts[group] * each[group] for group, cores in work(load, counts, figures).items()
+    }
 
 
 def memory(load: Load, counts: Counts, figures: Figures) -> dict[str, float]:
@@ -200,7 +204,7 @@ def plan(load: Load, figures: Figures) -> Plan:
     for _ in range(ROUNDS):
         cores, each = work(load, counts, figures), upkeep(load, counts, figures)
         for group in GROUPS:
-            if each[group] < share:  # else it has no time for clients, and more of them do not help
+            if each[group] < HARDLY * share:  # else it has no time for clients, and more do not help
                 counts[group] = max(counts[group], ceil(cores[group] / (share - each[group])))
     return Plan(load, counts, cpu(load, counts, figures), memory(load, counts, figures))
 

@@ -70,9 +70,7 @@ def chart(
     for second in ticks(end, 8)[:-1]:
         x, _ = place(second, 0)
         words = f"{short(second)}{along}"
-        parts.append(
-            f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{words}</text>'
-        )
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{words}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))

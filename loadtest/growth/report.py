@@ -62,19 +62,21 @@ def costs(run: Run) -> dict[str, float]:
 
 def _crossings(run: Run) -> float:
     """Give how often a message crossed from a world to a gateway: once to each that has members."""
-    return max(1.0, run["phases"]["rooms"]["counts"].get("published", 0) * run["gateways"])
+    published: int = run["phases"]["rooms"]["counts"].get("published", 0)
+    return max(1.0, float(published * run["gateways"]))
 
 
 def _cpu(phase: Mapping[str, Any]) -> float:
-    return sum(used for name, used in phase["cpu"].items() if not name.startswith(CLIENTS))
+    cpu: Mapping[str, float] = phase["cpu"]
+    return sum(used for name, used in cpu.items() if not name.startswith(CLIENTS))
 
 
 def _seconds(phase: Mapping[str, Any]) -> float:
-    return max(0.01, phase["to"] - phase["from"])
+    return max(0.01, float(phase["to"] - phase["from"]))
 
 
 def _count(phase: Mapping[str, Any], name: str) -> int:
-    return max(1, phase["counts"].get(name, 0))
+    return max(1, int(phase["counts"].get(name, 0)))
 
 
 def cpu_by_group(run: Run, phase: str) -> dict[str, float]:

@@ -88,7 +88,8 @@ class Pushed(Scenario):
     def owed(self) -> int:
         """Give how many messages center took and no client has."""
         sent = self._application.sent if self._application is not None else 0
-        return super().owed() + max(0, sent - self.report()["counts"].get("unicasts", 0))
+        heard: int = self.report()["counts"].get("unicasts", 0)
+        return super().owed() + max(0, sent - heard)
 
 
 class Broadcaster(User):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from common.places import Places
 from common.rules.cache import Keep
@@ -220,7 +221,7 @@ class Crowd:
             presence.back(gateway)
             met = presence.meet(gateway, fabric.processes[gateway].incarnation, self._ms)
             assert met is not None
-            mine = [
+            mine: list[Sequence[Any]] = [
                 (user.conn, user.name, "d", "phone", user.epoch, self._ms, [])
                 for user in there.get((gateway, session), ())
             ]
