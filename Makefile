@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench c100k c1000k proof torture soak docs lock clean .venv
+.PHONY: help run test check bench c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -28,6 +28,15 @@ c100k: .venv/.dev  ## 100,000 connections brought up, held, stirred and counted,
 
 c1000k: .venv/.dev  ## the same with a million, on one machine; about half an hour; report in build/c1000k/
 	@PYTHONPATH=. $(PY) -m loadtest.c1000k c1000k $(ARGS)
+
+growth: .venv/.dev  ## what a connection, login and delivery cost from 10,000 to 300,000 connections; report in build/growth/
+	@PYTHONPATH=. $(PY) -m loadtest.growth $(ARGS)
+
+scenarios: .venv/.dev  ## everyday use by locust: chat, push, reconnects; a broken threshold fails; pages in build/scenarios/
+	@PYTHONPATH=. $(PY) -m loadtest.scenarios $(ARGS)
+
+capacity: .venv/.dev  ## does the model of docs/capacity.md hold for 1,000 gateways? simulated, in seconds
+	@PYTHONPATH=. $(PY) -m loadtest.simulation $(ARGS)
 
 proof: .venv/.dev  ## the cluster's proofs at full size (killing, freezing, order, Redis away a minute); a few minutes
 	@FULL=1 $(PY) -m pytest -v tests/cluster/test_order.py tests/cluster/test_kills.py tests/cluster/test_frozen.py tests/cluster/test_restarts.py

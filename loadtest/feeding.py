@@ -45,10 +45,11 @@ class Feed:
             if entry.method == METHOD:
                 self._stats.total.extend(entry)
         for words, count in _grown(before, report, "errors").items():
-            self._fail("lost", words, count)
+            fail(self._stats, "lost", words, count)
         counts = _grown(before, report, "counts")
         for name in BREACHES:
-            self._fail("order" if name != "unanswered" else "heartbeat", name, counts.get(name, 0))
+            row = "order" if name != "unanswered" else "heartbeat"
+            fail(self._stats, row, name, counts.get(name, 0))
 
     def _entry(self, name: str, taken: Mapping[str, int], now: float) -> StatsEntry:
         entry = StatsEntry(self._stats, name, OWN if name == "lag" else METHOD)
@@ -63,9 +64,11 @@ class Feed:
         entry.num_reqs_per_sec[int(now)] = entry.num_requests
         return entry
 
-    def _fail(self, name: str, words: str, count: int) -> None:
-        for _ in range(count):
-            self._stats.log_error(METHOD, name, words)
+
+def fail(stats: RequestStats, row: str, words: str, count: int) -> None:
+    """Count so many failures of a row."""
+    for _ in range(count):
+        stats.log_error(METHOD, row, words)
 
 
 def _grown(before: Mapping[str, Any], report: Mapping[str, Any], part: str) -> dict[str, int]:

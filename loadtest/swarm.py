@@ -192,8 +192,15 @@ class Flock(User):
     @task
     def live(self) -> None:
         """Report every few seconds."""
-        gevent.sleep(self.environment.parsed_options.report_every)
+        self.act()
         self.report()
+
+    def act(self) -> None:
+        """Do what a flock does between two reports: wait."""
+        gevent.sleep(self.environment.parsed_options.report_every)
+
+    def settle(self) -> None:
+        """Wait, at the end, for what is on its way: for nothing."""
 
     def on_stop(self) -> None:
         """Report a last time, and end."""
@@ -201,6 +208,7 @@ class Flock(User):
             return
         try:
             self.order("publish", rate=0)
+            self.settle()
             self.report()
         finally:
             self._process.close()

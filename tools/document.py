@@ -1,15 +1,23 @@
-"""Makes docs/configuration.md from the declarations in common/sections.py (`make docs`)."""
+"""`make docs`: docs/configuration.md from common/sections.py, and the examples in docs/capacity.md."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import dataclasses
 import inspect
+import io
 import json
+import re
+import shlex
 from typing import Any, get_args, get_type_hints
 
 from common.settings import ROOT, SECTIONS, SHORTCUTS
+from tools import capacity
 
 PAGE = ROOT / "docs" / "configuration.md"
+CAPACITY = ROOT / "docs" / "capacity.md"
+EXAMPLE = re.compile(r"(```\n\$ \./roost capacity (.*?)\n)(?!    ).*?(?=```)", re.S)
 HEAD = """\
 # Configuration
 
@@ -90,10 +98,24 @@ def _bounds(field: dataclasses.Field[Any]) -> str:
     return f"at most {high:,}" if high is not None else ""
 
 
+def with_examples(text: str) -> str:
+    """Give a page with what `./roost capacity` says behind each call of it; one that goes on is indented."""
+    parser = argparse.ArgumentParser()
+    capacity.add_arguments(parser)
+
+    def said(example: re.Match[str]) -> str:
+        with contextlib.redirect_stdout(io.StringIO()) as told:
+            capacity.show(parser.parse_args(shlex.split(example[2].replace("\\\n", " "))))
+        return example[1] + told.getvalue()
+
+    return EXAMPLE.sub(said, text)
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())
+    CAPACITY.write_text(with_examples(CAPACITY.read_text()))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from common.places import Places  # noqa: E402
 from common.settings import load  # noqa: E402
 from tools import cluster, tokens  # noqa: E402
 from tools.api import Operator  # noqa: E402
+from tools.capacity import add_arguments as capacity_arguments  # noqa: E402
 from tools.push import add_arguments as push_arguments  # noqa: E402
 
 Command = Callable[[argparse.Namespace], int]
@@ -131,6 +132,14 @@ def message(arguments: argparse.Namespace) -> int:
     return command.message(_operator(arguments.product), arguments.mid, arguments.uid)
 
 
+@COMMANDS.on("capacity")
+def capacity(arguments: argparse.Namespace) -> int:
+    """Print what so many clients take, and what so many machines carry."""
+    from tools import capacity as command
+
+    return command.show(arguments)
+
+
 def _operator(product: str) -> Operator:
     return Operator(cluster.settings_of_running(os.environ), product)
 
@@ -189,6 +198,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("mid", metavar="MID", type=int, help="as a push answered it")
     it.add_argument("--uid", type=tokens.name, help="that receiver alone; of a broadcast the only ones told")
     tokens.add_product(it)
+    capacity_arguments(command("capacity"))
     return whole
 
 

@@ -21,14 +21,14 @@ class Application:
 
     Args:
         door: center.
-        users: "u0", "u1" … up to so many.
+        users: their numbers: "u0", "u1" …
         kept: every so-many-th is kept; 0: none.
 
     Attributes:
         sent: messages that were answered with success.
     """
 
-    def __init__(self, door: Door, users: int, kept: int) -> None:
+    def __init__(self, door: Door, users: range, kept: int) -> None:
         self._door = door
         self._users = users
         self._kept = kept
@@ -53,10 +53,14 @@ class Application:
                 self._door.errors["not begun in time"] += count - turn
                 break
             self._pool.spawn(self._one, unix_us())
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when all requests are answered."""
         self._pool.join()
 
     def _one(self, due: int) -> None:
         self._number += 1
         number, keep = self._number, bool(self._kept) and not self._number % self._kept
-        body = {"to": f"u{random.randrange(self._users)}", "data": stamp(TO_USER, number, due), "keep": keep}
+        body = {"to": f"u{random.choice(self._users)}", "data": stamp(TO_USER, number, due), "keep": keep}
         self.sent += self._door.push("unicast", body)

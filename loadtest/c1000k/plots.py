@@ -33,12 +33,15 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def chart(title: str, unit: str, lines: Mapping[str, Points], marks: Mapping[str, float]) -> str:
-    """Give a chart of values over seconds.
+def chart(
+    title: str, unit: str, lines: Mapping[str, Points], marks: Mapping[str, float], along: str = " s"
+) -> str:
+    """Give a chart of values, over seconds unless said otherwise.
 
     Args:
         lines: name -> (seconds, value) in order.
         marks: what began when: name -> seconds.
+        along: unit of the axis below, behind each number.
     """
     points = [point for line in lines.values() for point in line]
     end = max((x for x, _ in points), default=1.0) or 1.0
@@ -66,9 +69,8 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], marks: Mapping[str
         )
     for second in ticks(end, 8)[:-1]:
         x, _ = place(second, 0)
-        parts.append(
-            f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{short(second)} s</text>'
-        )
+        words = f"{short(second)}{along}"
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{words}</text>')
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
@@ -76,3 +78,11 @@ def chart(title: str, unit: str, lines: Mapping[str, Points], marks: Mapping[str
         y = TOP + 10 + 16 * number
         parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{y}" fill="{colour}">{escape(name)}</text>')
     return f"<h3>{escape(title)} <small>{escape(unit)}</small></h3>\n{''.join(parts)}</svg>\n"
+
+
+def alone(drawn: str, style: str) -> str:
+    """Give the picture of a chart as a file of its own."""
+    picture = drawn[drawn.index("<svg ") :]
+    head, _, rest = picture.partition(">")
+    size = f'width="{WIDTH}" height="{HEIGHT}"'
+    return f'{head} xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>{rest}'

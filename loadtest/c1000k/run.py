@@ -8,7 +8,7 @@ Each phase leaves its result in `phases`; what is made of them stands in report.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from loadtest.c1000k.application import Application
 from loadtest.c1000k.conductor import Conductor
 from loadtest.c1000k.sampling import by_group, machine, samples_of
 from loadtest.c1000k.size import Size
-from loadtest.c1000k.watch import Watch, cores_between, share
+from loadtest.c1000k.watch import Watch, cores_between, cpu_between, share
 from loadtest.door import Door
 from loadtest.flock.bottleneck import Load, judge
 from loadtest.flock.flock import unix_us
@@ -29,6 +29,7 @@ from tests.cluster.cluster import Cluster
 from tools import apikeys
 from tools.api import Operator
 
+ALL = ("connect", "hold", "broadcast", "rooms", "unicasts", "storm", "death", "end")
 SAY_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 CLIENTS = ("flock-", "conductor-")
@@ -54,35 +55,41 @@ class Run:
         self._said_at = 0.0
         self._operator = Operator(cluster.settings, PRODUCT)
         key = apikeys.create(cluster.settings, PRODUCT, ["push"], "c1000k")
-        self._application = Application(Door(cluster.center_url(), key), size.connections, size.kept)
+        self._application = Application(Door(cluster.center_url(), key), range(size.connections), size.kept)
         self._broadcasts = 0
         self.phases: dict[str, dict[str, Any]] = {}
         self.conductor = Conductor(cluster, size, web_port)
         self.watch = Watch(cluster, size, self.conductor)
         self.base = self.watch.look()
 
-    def run(self) -> None:
-        """Go through all phases."""
+    def run(self, names: Sequence[str] = ALL) -> None:
+        """Go through phases, in this order."""
+        phases = {
+            "idle": self._idle,
+            "connect": self._connect,
+            "hold": self._hold,
+            "broadcast": self._broadcast,
+            "rooms": self._rooms,
+            "unicasts": self._unicasts,
+            "storm": self._storm,
+            "death": self._death,
+            "end": self._end,
+        }
         watching = gevent.spawn(self.watch.run)
         try:
-            for name, phase in (
-                ("connect", self._connect),
-                ("hold", self._hold),
-                ("broadcast", self._broadcast),
-                ("rooms", self._rooms),
-                ("unicasts", self._unicasts),
-                ("storm", self._storm),
-                ("death", self._death),
-                ("end", self._end),
-            ):
+            for name in names:
                 with self._measured(name) as result:
-                    result |= phase()
+                    result |= phases[name]()
             self.watch.note()
         finally:
             watching.kill()
             self.conductor.stop()
 
     # phases
+
+    def _idle(self) -> dict[str, Any]:
+        self._rest(self._size.idle)
+        return {"seconds": self._size.idle}
 
     def _connect(self) -> dict[str, Any]:
         size, conductor = self._size, self.conductor
@@ -216,6 +223,7 @@ class Run:
         now, after = machine(), self.watch.look()
         result["from"], result["to"] = began, self.watch.now
         result["counts"] = dict(conductor.counts - counts)
+        result["cpu"] = {name: round(used, 2) for name, used in cpu_between(before, after).items()}
         result["times"] = {name: one.summary() for name, one in conductor.times.items() if one.total}
         idle = 1 - share(now.busy - was.busy, now.idle - was.idle)
         result["limit"] = judge(_load(result["times"], cores_between(before, after), idle))._asdict()

@@ -18,6 +18,7 @@ class Size:
         logins_at_once: flocks that come in at the same time.
         window: logins under way in each of these; in a storm in every flock.
         ping_every: seconds between two pings of a client.
+        idle: seconds an idle cluster is looked at, in the phase of that name.
         settle: seconds of quiet behind the last login and between phases.
         hold: seconds.
         messages, unicasts: room messages, and unicasts by REST, a second, while holding.
@@ -38,6 +39,7 @@ class Size:
     logins_at_once: int = 4
     window: int = 128
     ping_every: float = 100.0
+    idle: float = 20.0
     settle: float = 15.0
     hold: float = 600.0
     messages: float = 20.0

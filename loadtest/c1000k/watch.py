@@ -75,9 +75,13 @@ def share(busy: float, idle: float) -> float:
     return busy / (busy + idle) if busy + idle else 0.0
 
 
+def cpu_between(before: Sample, after: Sample) -> dict[str, float]:
+    """Give the CPU seconds each process used between two samples; none if it was started again."""
+    was = samples_of(before, "cpu")
+    return {name: max(0.0, cpu - was.get(name, cpu)) for name, cpu in samples_of(after, "cpu").items()}
+
+
 def cores_between(before: Sample, after: Sample) -> dict[str, float]:
     """Give the cores each process used between two samples."""
     seconds = max(0.01, after["at"] - before["at"])
-    was = samples_of(before, "cpu")
-    used = ((name, cpu - was.get(name, cpu)) for name, cpu in samples_of(after, "cpu").items())
-    return {name: max(0.0, more) / seconds for name, more in used}  # less: it was started again
+    return {name: used / seconds for name, used in cpu_between(before, after).items()}

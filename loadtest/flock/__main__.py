@@ -28,6 +28,7 @@ ORDERS: dict[str, Callable[..., Any]] = {
     "expect_death": Flock.expect_death,
     "alive": Flock.alive,
     "behind": lambda flock, newest: flock.ledger.behind(newest),
+    "uneven": lambda flock: flock.ledger.uneven(),
     "report": Flock.report,
     "login": drills.login,
     "rounds": drills.rounds,

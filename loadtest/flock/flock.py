@@ -385,6 +385,7 @@ class Flock:
             self.ledger.joined(slot, body)
             self._entered(slot)
         elif number == PUBLISH:
+            self.ledger.published(slot, body["offset"])
             self._publisher.answered(slot, at)
 
     def _refused(self, slot: int, op: str, number: int, body: dict[str, Any]) -> None:

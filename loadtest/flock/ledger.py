@@ -3,7 +3,7 @@
 A client's room goes on from the offset of its `join` reply: the next message has the next offset.
 One that is not above the last is a *repeat* (and an *order error* when the one before it
 came later); a jump is *missing* by its width; a `gap` too, though it was announced.
-Broadcasts are numbered by who sends them: each client hears each of them once, in order.
+Broadcasts are numbered by who sends them: from its first one on a client hears each once, in order.
 Unicasts are numbered over all clients; the sender compares what came with what was sent.
 """
 
@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from loadtest.flock.histogram import Histogram
-from loadtest.flock.members import Members
+from loadtest.flock.members import HERE, Members
 from loadtest.flock.packets import IN_ROOM, TO_ALL, TO_USER, Heard
 from loadtest.flock.plan import Plan
 
@@ -43,6 +43,7 @@ class Ledger:
         self._heartbeat = self.times["heartbeat"]
         self._unicasts: set[int] = set()
         self._mail: dict[int, int] = {}
+        self._confirmed: dict[int, int] = {}
 
     def message(self, slot: int, heard: Heard, at: int) -> None:
         """Take a room message, heard at unix µs."""
@@ -105,6 +106,8 @@ class Ledger:
             last = self._members.broadcast[slot]
             if heard.number <= last:
                 self.counts["repeats" if heard.number == last else "order_errors"] += 1
+            elif last:
+                self.counts["missing"] += heard.number - last - 1
             self._members.broadcast[slot] = max(last, heard.number)
             self.last_broadcast = max(self.last_broadcast, at)
             self.times["broadcast"].record(at - heard.sent)
@@ -142,6 +145,29 @@ class Ledger:
         offset = self._members.offset
         return sum(
             max(0, rooms.get(self._plan.room_number(slot), 0) - offset[slot]) for slot in range(len(offset))
+        )
+
+    def published(self, slot: int, offset: int) -> None:
+        """Take the answer to a publish: the offset its room gave it."""
+        room = self._plan.room_number(slot)
+        self._confirmed[room] = max(offset, self._confirmed.get(room, 0))
+
+    def uneven(self) -> int:
+        """Give how many messages to their rooms, or to all, clients lack that others of this flock know of.
+
+        What one member hears all hear, and an answered publish has an offset: so when nothing is on
+        its way any more this is 0. A client counts while it is here; broadcasts from its first one on.
+        """
+        members, room_number = self._members, self._plan.room_number
+        here = [slot for slot, state in enumerate(members.state) if state == HERE]
+        newest = dict(self._confirmed)
+        for slot in here:
+            room = room_number(slot)
+            newest[room] = max(members.offset[slot], newest.get(room, 0))
+        told = max(members.broadcast, default=0)
+        return sum(
+            newest[room_number(slot)] - members.offset[slot] + told - (members.broadcast[slot] or told)
+            for slot in here
         )
 
     @property

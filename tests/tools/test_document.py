@@ -10,6 +10,12 @@ def test_the_configuration_page_is_current() -> None:
     assert document.PAGE.read_text() == document.page(), "run `make docs`"
 
 
+def test_the_examples_of_the_capacity_page_are_what_the_command_says_now() -> None:
+    text = document.CAPACITY.read_text()
+    assert len(document.EXAMPLE.findall(text)) >= 2
+    assert text == document.with_examples(text), "run `make docs`"
+
+
 def test_every_setting_has_its_row_and_its_variable() -> None:
     page = document.page()
     for section, kind in SECTIONS.items():

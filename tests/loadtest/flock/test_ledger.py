@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadtest.flock.ledger import Ledger
-from loadtest.flock.members import Members
+from loadtest.flock.members import HERE, Members
 from loadtest.flock.packets import IN_ROOM, TO_ALL, TO_USER, Heard
 from loadtest.flock.plan import Plan
 
@@ -97,6 +97,8 @@ BROADCASTS: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
     "each once": ((1, 2, 3), {}),
     "twice": ((1, 1), {"repeats": 1}),
     "swapped": ((2, 1), {"order_errors": 1}),
+    "begun before it came": ((4, 5), {}),
+    "two lost": ((1, 4), {"missing": 2}),
 }
 
 
@@ -141,3 +143,35 @@ def test_a_report_gives_counts_for_good_and_times_once() -> None:
     assert first["counts"]["misplaced"] == 1
     assert sum(first["times"]["delivery"].values()) == 2
     assert second["times"] == {}
+
+
+def test_clients_are_even_when_all_of_a_room_have_what_one_of_them_has() -> None:
+    members = Members(PLAN.count)
+    ledger = Ledger(PLAN, members)
+    members.state[0] = members.state[5] = members.state[1] = HERE
+    for slot in (0, 5, 1):  # 0 and 5 are of one room
+        ledger.joined(slot, reply(offset=10))
+    assert ledger.uneven() == 0
+    hear(ledger, 11, 12, slot=0)
+    assert ledger.uneven() == 2
+    hear(ledger, 11, 12, slot=5)
+    assert ledger.uneven() == 0
+
+
+def test_an_answered_publish_nobody_has_heard_is_lacked_by_every_member() -> None:
+    members = Members(PLAN.count)
+    ledger = Ledger(PLAN, members)
+    members.state[0] = members.state[5] = HERE
+    for slot in (0, 5):
+        ledger.joined(slot, reply(offset=10))
+    ledger.published(0, 11)
+    assert ledger.uneven() == 2
+
+
+def test_a_broadcast_is_lacked_by_those_who_have_heard_one_before() -> None:
+    members = Members(PLAN.count)
+    ledger = Ledger(PLAN, members)
+    members.state[0] = members.state[1] = members.state[2] = HERE
+    for slot, number in ((0, 3), (1, 2)):
+        ledger.inbox(slot, Heard("inbox", 0, {}, kind=TO_ALL, number=number, sent=1), 2)
+    assert ledger.uneven() == 1

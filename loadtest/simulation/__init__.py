@@ -1,0 +1,1 @@
+"""A cluster of a thousand gateways without a socket: the real rules, simulated time, counted costs."""
