@@ -3,11 +3,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv
+.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z0-9.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.runtime  ## start the whole cluster here; Ctrl-C ends it in order
 	@./roost up
@@ -22,6 +22,9 @@ check: .venv/.dev  ## what .ci/run calls: format, ruff, mypy strict beside the t
 
 bench: .venv/.dev  ## measure this machine: memory, echo, fan-out, logins, links
 	@$(PY) -m loadtest.bench $(ARGS)
+
+bench-peers: .venv/.dev  ## the same fan-out on Roost, nats-server, nchan, mosquitto and others; report in build/peers/
+	@PYTHONPATH=. $(PY) -m loadtest.peers $(ARGS)
 
 c100k: .venv/.dev  ## 100,000 connections brought up, held, stirred and counted, in minutes; report in build/c100k/
 	@PYTHONPATH=. $(PY) -m loadtest.c1000k c100k $(ARGS)

@@ -8,17 +8,20 @@ from typing import Any
 
 from tests.cluster.cluster import Cluster
 
-ONE_GATEWAY: dict[str, Any] = {
-    "cluster.gateways": 1,
-    "cluster.sessions": 1,
-    "cluster.dbservers": 1,
-    "cluster.maps": {"plaza": 1},
+OPEN: dict[str, Any] = {
     "gateway.packets_per_second": 100_000,
     "gateway.bytes_per_second": 100_000_000,
     "gateway.publishes_per_second": 100_000,
     "world.publishes_per_second": 100_000,
 }
-"""One process of each group; limits of one client out of the way of the one that publishes."""
+"""Limits of one client out of the way of the one that publishes."""
+ONE_GATEWAY: dict[str, Any] = {
+    "cluster.gateways": 1,
+    "cluster.sessions": 1,
+    "cluster.dbservers": 1,
+    "cluster.maps": {"plaza": 1},
+} | OPEN
+"""One process of each group."""
 
 
 @contextmanager

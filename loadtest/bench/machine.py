@@ -46,3 +46,11 @@ def cpu_seconds(pid: int) -> float:
 def rss_bytes(pid: int) -> int:
     """Give the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Give the seconds all processors together were busy and idle, since the machine started."""
+    line = Path("/proc/stat").read_text().partition("\n")[0]
+    fields = [int(word) / TICKS for word in line.split()[1:9]]
+    idle = fields[3] + fields[4]
+    return sum(fields) - idle, idle

@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from loadtest.c1000k import report as reports
-from loadtest.c1000k.plots import chart
 from loadtest.c1000k.sampling import by_group, group_of, samples_of
+from loadtest.plots import chart
 
 MIB = 1_048_576
 STYLE = """

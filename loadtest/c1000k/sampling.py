@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtest.bench.machine import TICKS, cpu_seconds, rss_bytes
+from loadtest.bench.machine import cpu_seconds, processor_seconds, rss_bytes
 from tests.cluster.cluster import Cluster
 from tools import center
 
@@ -47,12 +47,11 @@ class Machine(NamedTuple):
 
 def machine() -> Machine:
     """Read the machine."""
-    fields = [int(word) / TICKS for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    idle = fields[3] + fields[4]
+    busy, idle = processor_seconds()
     lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     memory = {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines}
     kernel = sum(memory[name] for name in KERNEL) + tcp_bytes(Path("/proc/net/sockstat").read_text())
-    return Machine(sum(fields) - idle, idle, kernel, memory["MemAvailable"])
+    return Machine(busy, idle, kernel, memory["MemAvailable"])
 
 
 def tcp_bytes(sockstat: str) -> int:

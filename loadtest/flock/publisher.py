@@ -40,12 +40,16 @@ class Publisher:
         self.due = now + random.random() * self._every if rate else float("inf")
 
     def step(self, now: float, clock: Callable[[], int]) -> None:
-        """Publish what is due; a client whose last one is unanswered is passed over."""
+        """Publish what is due; a client whose last one is unanswered is passed over.
+
+        What is late counts from when it was due.
+        """
         while self.due <= now:
+            late = int((now - self.due) * 1e6)
             self.due += self._every
             slot = random.randrange(self._plan.count)
             if self._members.state[slot] == HERE and slot not in self._asked:
-                sent = self._asked[slot] = clock()
+                sent = self._asked[slot] = clock() - late
                 room = self._plan.room_name(self._plan.room_number(slot))
                 data = stamp(IN_ROOM, 0, sent, self._bytes)
                 self._ledger.counts["publishes"] += 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from loadtest.c1000k.plots import COLOURS, alone, chart
+from loadtest.plots import COLOURS, alone, chart
 from loadtest.c1000k.report import memory_each
 from loadtest.c1000k.run import CLIENTS
 

@@ -29,6 +29,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "broadcast": {"connections": 40, "rounds": 1, "quiet": 0.1},
     "carriers": {"users": 40, "rooms_of": 10, "park_after": 0.2, "carriers": "wss.json sse"},
     "handshakes": {"count": 30, "rounds": 1, "keys": "P-256"},
+    "steady": {"rate": 400, "seconds": 0.5, "clients": 20, "rooms_of": 10, "warm_up": 0.1},
 }
 SAYS: dict[str, set[str]] = {
     "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
@@ -41,6 +42,7 @@ SAYS: dict[str, set[str]] = {
     "broadcast": {"connections", "seconds", "lag_ms", "cpu_us_per_connection"},
     "carriers": {"goal_bytes_each_websocket", "carriers"},
     "handshakes": {"handshakes"},
+    "steady": {"delivery_ms", "goals_ms", "lag_ms", "limit", "cores"},
 }
 GUARDS: dict[str, dict[str, tuple[float, float]]] = {
     "memory": {"bytes_each_parked": (400, 2_600)},
@@ -77,6 +79,8 @@ def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_eve
         assert all(
             one["logins_per_second"] and "bytes_each_parked" in one for one in figures["carriers"].values()
         )
+    if name == "steady":
+        assert figures["received"] == figures["published"] * sizes["rooms_of"] > 0
     if name == "handshakes":
         told = [(one["new"]["resumed"], one["resumed"]["resumed"]) for one in figures["handshakes"].values()]
         assert told == [(0, 1)] * 2
@@ -85,7 +89,7 @@ def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_eve
 def test_an_unknown_bench_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
     assert (
-        "memory, fanout, echo, login, links, keeping, push, broadcast, carriers, handshakes"
+        "memory, fanout, echo, login, links, keeping, push, broadcast, carriers, handshakes, steady"
         in capsys.readouterr().err
     )
 

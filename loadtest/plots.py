@@ -1,4 +1,4 @@
-"""Line charts as SVG: plain text, nothing from elsewhere."""
+"""Charts as SVG, of lines and of bars: plain text, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -86,3 +86,57 @@ def alone(drawn: str, style: str) -> str:
     head, _, rest = picture.partition(">")
     size = f'width="{WIDTH}" height="{HEIGHT}"'
     return f'{head} xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>{rest}'
+
+
+BAR, BETWEEN = 14, 12
+NAMES, FIGURES = 170, 64
+ALONE = """\
+text { font: 12px system-ui, sans-serif; fill: #1f2328; } .axis { font-size: 10px; fill: #6e7781; }
+.title { font-weight: 600; } .grid { stroke: #d0d7de; stroke-width: 1; }"""
+
+
+def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Give a chart of bars that lie, as a file of its own: an image, with its style and background.
+
+    Args:
+        rows: what is compared -> series -> value; a value that is missing has no bar.
+    """
+    series = list(dict.fromkeys(name for values in rows.values() for name in values))
+    levels = ticks(max((value for values in rows.values() for value in values.values()), default=1.0))
+    width = WIDTH - NAMES - FIGURES
+    step = BAR * len(series) + BETWEEN
+    top = 50
+    height = top + step * len(rows) + BOTTOM
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}"><style>{ALONE}</style>'
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text class="title" x="10" y="18">{escape(title)}</text>'
+        f'<text class="axis" x="10" y="34">{escape(unit)}</text>',
+    ]
+    for level in levels:
+        x = NAMES + width * level / levels[-1]
+        parts.append(f'<path class="grid" d="M{x:.1f} {top - 6}V{height - BOTTOM + 6}"/>')
+        parts.append(
+            f'<text class="axis" x="{x:.1f}" y="{height - 8}" text-anchor="middle">{short(level)}</text>'
+        )
+    for number, name in enumerate(series):
+        x = NAMES + 150 * number
+        parts.append(f'<rect x="{x}" y="25" width="10" height="10" fill="{COLOURS[number % len(COLOURS)]}"/>')
+        parts.append(f'<text x="{x + 15}" y="34">{escape(name)}</text>')
+    for row, (name, values) in enumerate(rows.items()):
+        y = top + step * row
+        middle = y + BAR * len(series) / 2 + 4
+        parts.append(f'<text x="{NAMES - 8}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>')
+        for number, one in enumerate(series):
+            if one not in values:
+                continue
+            long, at = width * values[one] / levels[-1], y + BAR * number
+            colour = COLOURS[number % len(COLOURS)]
+            parts.append(
+                f'<rect x="{NAMES}" y="{at}" width="{long:.1f}" height="{BAR - 2}" fill="{colour}"/>'
+            )
+            parts.append(
+                f'<text class="axis" x="{NAMES + long + 4:.1f}" y="{at + 10}">{short(values[one])}</text>'
+            )
+    return "\n".join(parts) + "\n</svg>\n"

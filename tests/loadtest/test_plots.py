@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.c1000k.plots import chart, short, ticks
+from loadtest.plots import bars, chart, short, ticks
 
 
 @given(st.floats(1e-6, 1e12))
@@ -35,3 +35,18 @@ def test_a_chart_is_well_formed_and_has_every_line_and_mark_by_name() -> None:
 
 def test_a_chart_without_a_point_is_still_one() -> None:
     assert "</svg>" in chart("Nothing", "", {}, {})
+
+
+def test_bars_are_as_long_as_their_values_and_one_without_a_value_is_left_out() -> None:
+    rows = {"a<b": {"rooms": 100.0, "one": 50.0}, "two": {"one": 25.0}}
+    root = ElementTree.fromstring(bars("Rate", "a second", rows))
+    svg = "{http://www.w3.org/2000/svg}"
+    assert {"Rate", "a<b", "two", "rooms", "one"} <= {element.text for element in root}
+    lengths = [float(element.attrib["width"]) for element in root if element.tag == f"{svg}rect"][3:]
+    assert lengths[0] == pytest.approx(2 * lengths[1], abs=0.2)
+    assert lengths[1] == pytest.approx(2 * lengths[2], abs=0.2)
+    assert len(lengths) == 3
+
+
+def test_bars_of_nothing_are_still_an_image() -> None:
+    assert ElementTree.fromstring(bars("Nothing", "", {})) is not None
