@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from loadtest.plots import COLOURS, alone, chart
 from loadtest.c1000k.report import memory_each
 from loadtest.c1000k.run import CLIENTS
+from loadtest.plots import COLOURS, alone, chart
 
 Run = Mapping[str, Any]
 """{connections, gateways, phases, samples, base}, as loadtest/c1000k has it, of the phases above."""

@@ -129,7 +129,9 @@ class Simulation:
 def settings_of(counts: Counts, load_: Load) -> Settings:
     """Give settings of a cluster of this shape; bounds of what one host can configure do not hold here."""
     settings = load({})
-    shape: dict[str, Any] = {f"{group}s": counts[group] for group in ("gateway", "session", "function", "dbserver")}
+    shape: dict[str, Any] = {
+        f"{group}s": counts[group] for group in ("gateway", "session", "function", "dbserver")
+    }
     return replace(
         settings,
         cluster=replace(settings.cluster, maps={"plaza": counts["world"]}, **shape),
