@@ -5,6 +5,9 @@ Items are packed lists `[kind, ...]`. What gathers for a peer goes as one batch,
 greenlet per peer hands the items, in order, to `handler(service, peer, *rest)`.
 When streams start anew is decided in common/rules/streams.py.
 
+One greenlet sends for all peers, so a batch costs no switch of its own. What zmq does not
+take at once, since that peer does not read, waits in a greenlet of its peer's.
+
 The service hears of a stream's end and beginning in that same greenlet, in order with
 the items: `link_down`, `link_up`, then items of the new stream only. `link_up` brings
 the other side up to date; nothing can be sent to the peer before it is called.
@@ -16,44 +19,34 @@ has arrived and waits to be handled (the same; above it the stream starts anew).
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
-import gevent
-import msgpack
 import zerorpc
-import zmq.green
+import zmq
 from gevent import sleep
+from gevent.event import Event
 
 from common.errors import BadPacket
 from common.handlers import Handlers
+from common.net.handling import SLICE, Handling, Service
 from common.net.log import Doubling
 from common.net.log import get as get_log
 from common.net.metrics import Counters
 from common.net.peer import Peer as Peer
-from common.net.rpc import Context, on_death
+from common.net.rpc import Context
 from common.net.tasks import Tasks
 from common.places import Places
 from common.rules.lease import Lease
 from common.rules.streams import Verdict
 from common.settings import Link
-from common.wire.batch import pack_batch, unpack_batch
+from common.wire.batch import pack_batch, pack_event, unpack_batch, unpack_event
 
 HIGH_WATER = 4
 """Batches zmq may hold per peer: small, since what it holds is lost to a dead peer."""
 
 RECONNECT_MS = 500
 """Longest pause between two tries to reach a peer."""
-
-SLICE = 0.002
-"""Seconds of handling after which other greenlets get their turn."""
-
-LOOK = 16
-"""Items handled between two looks at the clock."""
-
-REST = 1.0
-"""Seconds a peer is not listened to after its link_up, link_down or link_turn failed."""
 
 FLUSH_STEP = 0.01
 
@@ -70,39 +63,33 @@ COUNTERS = {
 }
 
 
-class Service(Protocol):
-    """What a process does about its links; none of it may switch greenlets for long."""
-
-    def link_up(self, peer: str) -> None:
-        """A stream began: nothing said before may be taken for granted."""
-
-    def link_down(self, peer: str) -> None:
-        """The stream ended: what was not answered will not be."""
-
-    def link_turn(self, peer: str) -> None:
-        """All that had arrived from this peer has been handled."""
-
-
-class Direct:
-    """Sends in the calling greenlet, where zerorpc would in one that cannot be killed while it waits."""
-
-    def __init__(self, socket: Any) -> None:
-        self._socket = socket
-
-    def __call__(self, parts: tuple[bytes], timeout: float | None = None) -> None:
-        self._socket.send(parts[0], copy=False)
-
-
 class Pusher(zerorpc.Pusher):  # type: ignore[misc]
-    """A Pusher without a greenlet of its own; a full or dead peer blocks the caller."""
+    """A Pusher that sends one kind of event, in the calling greenlet.
+
+    zerorpc's own way sends in a greenlet that cannot be killed while it waits.
+    """
 
     def __init__(self, context: Context, address: str) -> None:
         super().__init__(context=context)
         self._events._send.close()
-        self._events._send = Direct(self._events._socket)
+        self._socket = self._events._socket
+        self._socket.rest()
         self._events.setsockopt(zmq.SNDHWM, HIGH_WATER)
         self._events.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MS)
         self.connect(address)
+
+    def push(self, event: bytes) -> bool:
+        """Send an event; False when there is no space for it. Does not switch."""
+        try:
+            self._socket.send_now(event)
+        except zmq.Again:
+            return False
+        return True
+
+    def push_later(self, event: bytes) -> None:
+        """Send an event as soon as there is space for it."""
+        while not self.push(event):
+            self._socket.wait_write()
 
 
 class Puller(zerorpc.Puller):  # type: ignore[misc]
@@ -110,15 +97,25 @@ class Puller(zerorpc.Puller):  # type: ignore[misc]
 
     def __init__(self, context: Context, address: str, deliver: Callable[[memoryview], None]) -> None:
         super().__init__({}, context=context)
+        self._events._recv.close()
+        self._socket = self._events._socket
         self._deliver = deliver
         self._events.setsockopt(zmq.RCVHWM, HIGH_WATER)
         self.bind(address)
 
     def run(self) -> None:
         """Hand over each event as it is, in the calling greenlet, for ever."""
+        yield_at = 0.0
         while True:
-            frames = self._events._recv()
+            frames = self._socket.receive_now()
+            if frames is None:
+                self._socket.wait_read()
+                yield_at = time.monotonic() + SLICE
+                continue
             self._deliver(frames[-1].buffer)
+            if time.monotonic() > yield_at:
+                sleep(0)
+                yield_at = time.monotonic() + SLICE
 
 
 class Links:
@@ -156,13 +153,12 @@ class Links:
         self._tasks = tasks
         self._thaw = thaw
         self._counters = counters
-        self._table = Handlers("no links")
-        self._service: Service
         self._peers: dict[str, Peer] = {}
         self._log = get_log()
         self._refusals = Doubling()
-        self._failures: defaultdict[str, Doubling] = defaultdict(Doubling)
         self._puller: Any = None
+        self._due: list[Peer] = []
+        self._flush = Event()
 
     def meet(self, names: Iterable[str]) -> None:
         """Name the processes to keep links with; both sides must name each other. All are down yet."""
@@ -176,19 +172,15 @@ class Links:
             service: hears of streams; goes to each handler first.
             table: kind -> handler.
         """
-        self._service, self._table = service, table
+        handling = Handling(service, table, self._thaw, self._end, self._speak, self._counters)
         for peer in self._peers.values():
-            self._connect(peer)
+            peer.pusher = Pusher(self._context, self._places.link_address(peer.name))
+            self._speak(peer)
+            self._tasks.spawn(f"link from {peer.name}", handling.run, peer, core=True)
         self._puller = Puller(self._context, self._places.link_address(self._own_name), self._deliver)
-        puller = self._tasks.spawn("link puller", self._puller.run, core=True)
-        on_death(self._puller, lambda _: puller.kill(block=False))
+        self._tasks.spawn("link puller", self._puller.run, core=True)
+        self._tasks.spawn("link sender", self._send_loop, core=True)
         self._tasks.every("link silence", self._look_every, self._notice_silence)
-
-    def _connect(self, peer: Peer) -> None:
-        peer.pusher = Pusher(self._context, self._places.link_address(peer.name))
-        peer.wake.set()
-        self._tasks.spawn(f"link to {peer.name}", self._send_loop, peer, core=True)
-        self._tasks.spawn(f"link from {peer.name}", self._handle_loop, peer, core=True)
 
     def send(self, name: str, item: bytes) -> bool:
         """Queue one packed item; does not switch.
@@ -200,6 +192,8 @@ class Links:
         if not peer.up or not peer.queue(item, self._settings.queue_bytes):
             self._counters.dropped += 1
             return False
+        if not peer.due:
+            self._speak(peer)
         return True
 
     def up(self, name: str) -> bool:
@@ -218,12 +212,12 @@ class Links:
         """End every stream; each begins anew by itself. Does not switch."""
         for peer in self._peers.values():
             self._end(peer)
-            peer.wake.set()
+            self._speak(peer)
 
     def flush(self, seconds: float) -> None:
         """Wait until all that is queued was handed to zmq, at most so long."""
         until = time.monotonic() + seconds
-        while any(peer.outgoing for peer in self._peers.values()) and time.monotonic() < until:
+        while any(map(_owes, self._peers.values())) and time.monotonic() < until:
             sleep(FLUSH_STEP)
         sleep(FLUSH_STEP)
 
@@ -237,18 +231,57 @@ class Links:
 
     # sending
 
-    def _send_loop(self, peer: Peer) -> None:
-        gather = self._settings.gather_ms / 1000
-        sent_at = 0.0
+    def _speak(self, peer: Peer) -> None:
+        """Have a batch sent soon, an empty one if need be. Does not switch."""
+        if not peer.due:
+            peer.due = True
+            self._due.append(peer)
+            self._flush.set()
+
+    def _send_loop(self) -> None:
+        wait: float | None = None
         while True:
-            peer.wake.wait(self._settings.idle_every)
-            wait = sent_at + gather - time.monotonic()
-            if peer.outgoing and wait > 0:
-                sleep(wait)
-            peer.wake.clear()
+            self._flush.wait(wait)
+            self._flush.clear()
             self._thaw()
-            sent_at = time.monotonic()
-            peer.pusher("deliver", self._next_batch(peer))
+            wait = self._send_due(time.monotonic())
+
+    def _send_due(self, now: float) -> float | None:
+        """Send to who is due; give the seconds until the next one is, None: nobody.
+
+        What comes within `gather_ms` of a batch waits for that time to pass.
+        """
+        gather, wait = self._settings.gather_ms / 1000, None
+        due, self._due = self._due, []
+        for peer in due:
+            left = peer.sent_at + gather - now
+            if peer.outgoing and left > 0:
+                self._due.append(peer)
+                wait = left if wait is None else min(wait, left)
+                continue
+            peer.due = False
+            if peer.stuck is None:
+                self._send_batch(peer, now)
+            if time.monotonic() - now > SLICE:
+                sleep(0)
+                self._thaw()
+                now = time.monotonic()
+        return wait
+
+    def _send_batch(self, peer: Peer, now: float) -> None:
+        """Send the next batch; where zmq does not take it a greenlet of the peer's waits until it does."""
+        peer.sent_at = now
+        event = pack_event(self._next_batch(peer))
+        if peer.outgoing:
+            self._speak(peer)
+        if not peer.pusher.push(event):
+            peer.stuck = event
+            self._tasks.spawn(f"link to {peer.name}", self._send_stuck, peer)
+
+    def _send_stuck(self, peer: Peer) -> None:
+        peer.pusher.push_later(peer.stuck)
+        peer.stuck = None
+        self._speak(peer)
 
     def _next_batch(self, peer: Peer) -> bytes:
         """Take what fits one batch off the queue; an empty batch is a sign of life."""
@@ -265,7 +298,7 @@ class Links:
         self._thaw()
         self._counters.batches_in += 1
         try:
-            _, _, (blob,) = msgpack.unpackb(event)
+            blob = unpack_event(event)
             header, items = unpack_batch(blob)
             peer = self._peers[header.sender]
         except (BadPacket, KeyError, TypeError, ValueError) as error:
@@ -281,7 +314,7 @@ class Links:
         if (stream.open, stream.begun) != before:
             self._turn_over(peer)
         if not stream.peer_knows_us or verdict is Verdict.BROKEN:
-            peer.wake.set()
+            self._speak(peer)
         if verdict in (Verdict.NEW, Verdict.NEXT) and items:
             self._queue_items(peer, items, len(blob))
 
@@ -294,7 +327,7 @@ class Links:
         if not peer.arrive(items, size, self._settings.queue_bytes):
             self._log.warning("link queue overflow", peer=peer.name, bytes=peer.arrived_bytes)
             self._end(peer)
-            peer.wake.set()
+            self._speak(peer)
 
     def _end(self, peer: Peer) -> None:
         if peer.stream.open:
@@ -307,89 +340,20 @@ class Links:
         peer.arrived.set()
 
     def _notice_silence(self) -> None:
-        """End streams of peers not heard for so many looks, between which this process did listen.
+        """Give a sign of life to who was not spoken to for `idle_every`; end streams of silent peers.
 
-        Its own standstill, however long, is one look: what peers said meanwhile is heard before the next.
+        Silent is who was not heard for so many looks, between which this process did listen. Its own
+        standstill, however long, is one look: what peers said meanwhile is heard before the next.
         """
         limit = self._settings.silent_after / self._look_every
+        spoken = time.monotonic() - 1.5 * self._look_every
         for peer in self._peers.values():
+            if peer.sent_at < spoken:
+                self._speak(peer)
             if peer.stream.look() > limit and peer.stream.open:
                 self._log.warning("peer is silent", peer=peer.name)
                 self._end(peer)
 
-    # handling
 
-    def _handle_loop(self, peer: Peer) -> None:
-        while True:
-            peer.arrived.wait()
-            peer.arrived.clear()
-            self._tell(peer)
-            self._handle_slice(peer)
-            self._guarded(peer, self._service.link_turn)
-            if peer.incoming:
-                peer.arrived.set()
-                sleep(0)
-
-    def _tell(self, peer: Peer) -> None:
-        """Let the service hear that a stream ended, or began, or both."""
-        stream = peer.stream
-        if peer.told and not peer.up:
-            peer.told = 0
-            self._counters.restarts += 1
-            self._log.info("link down", peer=peer.name)
-            self._guarded(peer, self._service.link_down)
-        if stream.open and not peer.told:
-            peer.told = stream.begun
-            self._log.info("link up", peer=peer.name, incarnation=peer.incarnation, session=stream.session)
-            self._guarded(peer, self._service.link_up)
-            peer.wake.set()
-
-    def _guarded(self, peer: Peer, callback: Callable[[str], None]) -> None:
-        """Call the service; where it fails its state is not known, so the stream ends for a while."""
-        try:
-            callback(peer.name)
-        except (Exception, gevent.Timeout):  # noqa: BLE001 - the guard of the links, as for items
-            self._log.exception("link callback failed", peer=peer.name, callback=callback.__name__)
-            peer.deaf_until = time.monotonic() + REST
-            self._end(peer)
-
-    def _handle_slice(self, peer: Peer) -> None:
-        yield_at = time.monotonic() + SLICE
-        while peer.incoming and peer.up and time.monotonic() < yield_at:
-            items = peer.next_items()
-            handled = self._handle(peer, items, yield_at)
-            if peer.up and handled < len(items):
-                peer.put_back(items[handled:])
-            else:
-                self._counters.discarded += len(items) - handled
-
-    def _handle(self, peer: Peer, items: list[list[Any]], yield_at: float) -> int:
-        """Handle items until the time is over or the stream ends; give how many that were."""
-        for index, item in enumerate(items):
-            if index % LOOK == 0:
-                if index and time.monotonic() > yield_at:
-                    return index
-                self._thaw()
-            if not peer.up:
-                return index
-            self._handle_item(peer, item)
-        return len(items)
-
-    def _handle_item(self, peer: Peer, item: list[Any]) -> None:
-        handler = self._table.get(item[0])
-        if handler is None:
-            self._fail(peer, "", f"no handler for {item[0]!r}")
-            return
-        try:
-            handler(self._service, peer, *item[1:])
-            self._counters.items_in += 1
-        except (Exception, gevent.Timeout) as error:  # noqa: BLE001 - one bad item must not end the rest
-            self._fail(peer, item[0], error)
-
-    def _fail(self, peer: Peer, kind: str, error: BaseException | str) -> None:
-        """Count and tell of an item that was not handled; of each kind at 1, 2, 4, 8 … times."""
-        self._counters.failed += 1
-        failures = self._failures[kind]
-        if failures.hit():
-            facts = {"error": error} if isinstance(error, str) else {"exc_info": error}
-            self._log.error("link item failed", peer=peer.name, kind=kind, count=failures.count, **facts)
+def _owes(peer: Peer) -> bool:
+    return bool(peer.outgoing) or (peer.up and peer.stuck is not None)

@@ -18,7 +18,9 @@ class Peer:
         told: the session (`Stream.begun`) the service was told is up; 0 none.
         deaf_until: monotonic seconds; what comes before that is not listened to.
         outgoing, incoming: packed items; batches of items as (bytes on the wire, items).
-        wake, arrived: set when there is something to send, or to handle.
+        arrived: set when there is something to handle.
+        due: it is about to be sent a batch; sent_at: monotonic seconds of the last one.
+        stuck: a batch that zmq does not take, since the peer does not read.
         pusher: the zerorpc socket to it.
     """
 
@@ -26,14 +28,16 @@ class Peer:
         "arrived",
         "arrived_bytes",
         "deaf_until",
+        "due",
         "incoming",
         "name",
         "outgoing",
         "outgoing_bytes",
         "pusher",
+        "sent_at",
         "stream",
+        "stuck",
         "told",
-        "wake",
     )
 
     def __init__(self, own_name: str, name: str) -> None:
@@ -43,7 +47,9 @@ class Peer:
         self.deaf_until = 0.0
         self.outgoing: list[bytes] = []
         self.outgoing_bytes = 0
-        self.wake = Event()
+        self.due = False
+        self.sent_at = 0.0
+        self.stuck: bytes | None = None
         self.incoming: deque[tuple[int, list[list[Any]]]] = deque()
         self.arrived_bytes = 0
         self.arrived = Event()
@@ -70,11 +76,10 @@ class Peer:
             return False
         self.outgoing.append(item)
         self.outgoing_bytes += len(item)
-        self.wake.set()
         return True
 
     def take(self, size: int) -> list[bytes]:
-        """Take the next items, `size` bytes or a little more of them; wakes again for the rest."""
+        """Take the next items, `size` bytes or a little more of them."""
         if self.outgoing_bytes <= size:
             items, self.outgoing, self.outgoing_bytes = self.outgoing, [], 0
             return items
@@ -84,7 +89,6 @@ class Peer:
             count += 1
         items, self.outgoing = self.outgoing[:count], self.outgoing[count:]
         self.outgoing_bytes -= taken
-        self.wake.set()
         return items
 
     def arrive(self, items: list[list[Any]], size: int, limit: int) -> bool:

@@ -1,28 +1,70 @@
-"""zmq.green's socket, without the cycle that each wait in vain left behind."""
+"""zmq.green's socket, cheaper to wait at.
+
+Its own wait starts a timer each time, for fear that an edge of zmq's was missed, and catches the
+time-out in a local variable: a cycle, garbage without end in idle processes. Here the context
+looks after all its sockets now and then (common/net/rpc.py).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import zmq
 import zmq.green
 from gevent.event import AsyncResult
 
-MISSED_WAKE_UP = 1.0
-"""Seconds after which a waiting socket looks by itself, should zmq's edge have been missed."""
-
 
 class Socket(zmq.green.Socket):  # type: ignore[type-arg]
-    """zmq.green's socket; what its edge-triggered wrapper might miss is seen a second later.
+    """zmq.green's socket; somebody must call `look` now and then, in case a wake-up was missed."""
 
-    Its own wait caught the time-out in a local variable, a cycle: garbage without end in idle processes.
-    """
+    def look(self) -> None:
+        """Wake who waits, if there is something to send or to receive. Does not switch."""
+        if not self.closed:
+            self.get(zmq.EVENTS)
 
-    _gevent_bug_timeout = MISSED_WAKE_UP
+    def send_now(self, data: bytes) -> None:
+        """Send a message of one frame; does not switch.
+
+        Raises:
+            zmq.Again: there is no space for it.
+        """
+        zmq.Socket.send(self, data, zmq.NOBLOCK)
+
+    def receive_now(self) -> list[Any] | None:
+        """Give the frames of the next message, None when there is none yet; does not switch."""
+        try:
+            frames = [zmq.Socket.recv(self, zmq.NOBLOCK, False)]
+        except zmq.Again:
+            return None
+        while frames[-1].more:
+            frames.append(zmq.Socket.recv(self, zmq.NOBLOCK, False))
+        return frames
+
+    def rest(self) -> None:
+        """Pay no attention to zmq until the next `wait_write`: for sockets that only send, at once."""
+        watcher: Any = self._state_event
+        watcher.stop()
+
+    def wait_read(self) -> None:
+        """Wait until there may be something to receive."""
+        self._wait_read()
+
+    def wait_write(self) -> None:
+        """Wait until there may be space again; a socket at rest rests on afterwards."""
+        watcher: Any = self._state_event
+        watcher.start(self._Socket__state_changed)
+        try:
+            self._wait_write()
+        finally:
+            if not self.closed:
+                self.rest()
 
     def _wait_read(self) -> None:
         self._Socket__readable = event = AsyncResult()
-        event.wait(self._gevent_bug_timeout)
+        event.wait()
         event.set()
 
     def _wait_write(self) -> None:
         self._Socket__writable = event = AsyncResult()
-        event.wait(self._gevent_bug_timeout)
+        event.wait()
         event.set()

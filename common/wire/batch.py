@@ -6,12 +6,17 @@
               session (how often the link was set up), number (of the batch in it)]
     item     [kind: str, …], packed once by whoever sends it
 
+It travels as the one argument of zerorpc's event `deliver`:
+
+    event    msgpack [{v: 3}, "deliver", [batch: bytes]]
+
 Source: docs/architecture.md, links.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from msgpack import Packer, unpackb
@@ -33,6 +38,9 @@ class Header(NamedTuple):
 
 
 _TYPES: Final = [str, str, int, str, int, int, int]
+_pack_size: Final = Struct(">I").pack
+_EVENT: Final = b"\x93" + pack({"v": 3}) + pack("deliver") + b"\x91\xc6"
+_EVENT_BYTES: Final = len(_EVENT) + 4
 _packer = Packer(autoreset=True)
 
 
@@ -51,7 +59,30 @@ def pack_batch(header: Header, items: Sequence[bytes]) -> bytes:
     return b"".join((head, pack(header), *items))
 
 
-def unpack_batch(blob: bytes) -> tuple[Header, list[list[Any]]]:
+def pack_event(batch: bytes) -> bytes:
+    """Give a batch as zerorpc's event."""
+    return b"".join((_EVENT, _pack_size(len(batch)), batch))
+
+
+def unpack_event(event: bytes | memoryview) -> bytes | memoryview:
+    """Give the batch in an event.
+
+    Raises:
+        BadPacket: it is no event with one argument, or that is no bytes.
+    """
+    size = len(event) - _EVENT_BYTES
+    if size >= 0 and event[:_EVENT_BYTES] == _EVENT + _pack_size(size):
+        return event[_EVENT_BYTES:]
+    try:
+        _, _, (batch,) = unpackb(event)
+    except (TypeError, ValueError) as error:
+        raise BadPacket(f"no event: {error}") from None
+    if type(batch) is not bytes:
+        raise BadPacket("the event's argument is no batch")
+    return batch
+
+
+def unpack_batch(blob: bytes | memoryview) -> tuple[Header, list[list[Any]]]:
     """Give the header and the items of a batch, in order; bytes stay bytes.
 
     Raises:

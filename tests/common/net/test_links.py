@@ -8,7 +8,7 @@ import msgpack
 import pytest
 from gevent.event import Event
 
-from common.net import links
+from common.net import handling
 from common.settings import Link
 from tests.common.net.sites import FAST, Post, Site, Sites
 from tests.waiting import pause, stand_still, until
@@ -18,7 +18,7 @@ A, B, C = "gateway-0", "world-0", "world-1"
 
 @pytest.fixture(autouse=True)
 def short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "REST", 0.1)
+    monkeypatch.setattr(handling, "REST", 0.1)
 
 
 def both_up(first: Site, second: Site) -> None:
@@ -308,7 +308,8 @@ def test_a_peer_that_does_not_read_blocks_nobody_else(sites: Sites):
     c = sites.site(C, A)
     both_up(a, b)
     both_up(a, c)
-    c.links._puller._events._recv._recv_task.kill()
+    reading = next(task for task in c.tasks._alive if task.name == "link puller")
+    reading.kill()
     while a.send(C, b"x" * 10_000):
         pause(0.001)
     pause(3 * FAST.idle_every)
@@ -398,7 +399,7 @@ def test_a_callback_that_raises_ends_the_stream_for_a_while_and_nothing_else(
 def test_a_callback_that_always_raises_is_tried_about_once_in_a_rest(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(links, "REST", 0.25)
+    monkeypatch.setattr(handling, "REST", 0.25)
     a, _ = sites.idle_site(A, B), sites.site(B, A)
     tries: list[str] = []
 
@@ -413,10 +414,11 @@ def test_a_callback_that_always_raises_is_tried_about_once_in_a_rest(
     assert 2 <= len(tries) <= 3
 
 
-def test_a_dead_greenlet_inside_of_zerorpc_is_the_death_of_a_core_task(pair: tuple[Site, Site]):
+@pytest.mark.parametrize("task", ["link puller", "link sender"])
+def test_a_process_that_cannot_read_or_send_any_more_ends(pair: tuple[Site, Site], task: str):
     a, _ = pair
-    a.links._puller._events._recv._recv_task.kill()
-    until(lambda: a.deaths == ["link puller"])
+    next(one for one in a.tasks._alive if one.name == task).kill()
+    until(lambda: a.deaths == [task])
 
 
 def test_flush_waits_until_all_is_on_its_way(pair: tuple[Site, Site], sites: Sites):

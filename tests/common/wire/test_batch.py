@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadPacket
-from common.wire.batch import Header, pack_batch, pack_item, unpack_batch
+from common.wire.batch import Header, pack_batch, pack_event, pack_item, unpack_batch, unpack_event
 from tests.common.wire.test_values import VALUES
 
 HEADER = Header("gateway-0", "0005-01", 3, "", 1, 2, 2**40)
@@ -42,6 +42,24 @@ def test_one_item_goes_into_many_batches() -> None:
 
 def test_tuples_inside_an_item_arrive_as_lists() -> None:
     assert unpack_batch(pack_batch(HEADER, [pack_item(["m", (1, 2)])]))[1] == [["m", [1, 2]]]
+
+
+@given(st.binary(max_size=300))
+def test_an_event_gives_back_its_batch_and_is_one_of_zerorpc(batch: bytes) -> None:
+    event = pack_event(batch)
+    assert unpack_event(memoryview(event)) == batch
+    assert msgpack.unpackb(event) == [{"v": 3}, "deliver", [batch]]
+
+
+def test_an_event_as_zerorpc_itself_packs_it_is_read_too() -> None:
+    assert unpack_event(msgpack.packb([{"message_id": b"1", "v": 3}, "deliver", [b"batch"]])) == b"batch"
+
+
+@pytest.mark.parametrize("cut", [-1, 1])
+def test_an_event_of_another_length_than_it_says_is_refused(cut: int) -> None:
+    event = pack_event(b"batch")
+    with pytest.raises(BadPacket):
+        unpack_event(event[:cut] if cut < 0 else event + b"x")
 
 
 NONSENSE: dict[str, bytes] = {
