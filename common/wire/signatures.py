@@ -9,10 +9,12 @@ Source: RFC 7515, section 5.2; RFC 7518, sections 3.2 and 3.3; RFC 8037, section
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from functools import lru_cache
+from hmac import compare_digest
 from typing import Final
+
+from common.wire.mac import mac_under
 
 ALGORITHMS: Final = ("HS256", "RS256", "EdDSA")
 SECRET_BYTES: Final = 32
@@ -47,8 +49,10 @@ def _of_secret(key: str) -> Verify:
     if len(secret) < SECRET_BYTES:
         raise ValueError(f"shorter than {SECRET_BYTES} bytes")
 
+    mac = mac_under(secret)
+
     def verify(signed: bytes, signature: bytes) -> bool:
-        return hmac.compare_digest(hmac.digest(secret, signed, "sha256"), signature)
+        return compare_digest(mac(signed), signature)
 
     return verify
 

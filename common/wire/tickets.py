@@ -20,6 +20,7 @@ import re
 from typing import Final, NamedTuple
 
 from common.errors import Unauthorized
+from common.wire.mac import mac_under
 
 TICKET_SECONDS: Final = 30
 NONCE_BYTES: Final = 12
@@ -71,4 +72,4 @@ def read_ticket(secret: bytes, text: str, user: str, gateway: str, now: float) -
 def _mac(secret: bytes, user: str, gateway: str, exp: str, nonce: str) -> str:
     """Give the mac; what it covers begins with a word, so it is never one of another kind of token."""
     covered = "|".join(("ticket", user, gateway, exp, nonce)).encode()
-    return base64.urlsafe_b64encode(hmac.digest(secret, covered, "sha256")[:_MAC_BYTES]).decode()
+    return base64.urlsafe_b64encode(mac_under(secret)(covered)[:_MAC_BYTES]).decode()

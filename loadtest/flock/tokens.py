@@ -10,9 +10,10 @@ Source: RFC 7515, section 3; docs/protocol.md, section 9.
 
 from __future__ import annotations
 
-import hmac
 import json
 from binascii import b2a_base64
+
+from common.wire.mac import mac_under
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -33,11 +34,10 @@ class Signer:
     """
 
     def __init__(self, key: str, product: str, expires: int) -> None:
-        self._key = key.encode()
+        self._mac = mac_under(key.encode())
         self._rest = f'","product":"{product}","exp":{expires}}}'
 
     def token(self, uid: str) -> str:
         """Give a token of a user, whose uid needs no escaping (no uid does)."""
         signed = _HEADER + b"." + _base64url(f'{{"sub":"{uid}{self._rest}'.encode())
-        mac = hmac.digest(self._key, signed, "sha256")
-        return (signed + b"." + _base64url(mac)).decode()
+        return (signed + b"." + _base64url(self._mac(signed))).decode()
