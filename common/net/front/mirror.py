@@ -215,7 +215,8 @@ class Mirror:
         room.listening += listens - bool(before)
         if before is None:
             connection.rooms = (*connection.rooms, room)
-        self.mark(room)
+        if room.named or room.told != (room.count, room.listening):
+            self.mark(room)
 
     def leave(self, room: MirrorRoom, connection: Connection) -> None:
         """Take a member out; nothing happens when it is none."""
