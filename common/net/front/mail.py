@@ -6,8 +6,9 @@
     stream    with a session begun anew: all its users' mailboxes are read again
 
 A login is registered with session before its mailbox is read, and a sender appends
-before it asks session, so one of the two sees the other. Reads gather: a few greenlets
-take what has come and ask a dbserver once for many devices.
+before it asks session, so one of the two sees the other. Reads gather: one call to
+a dbserver reads for many devices, and what comes while it is under way waits for the next one,
+a moment at most.
 
 Source: docs/protocol.md, section 6, inbox; docs/architecture.md, the path of a message.
 """
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 READERS = 4
 READ_AT_ONCE = 64
 """Devices one call reads for."""
+GATHER_SECONDS = 0.02
+"""How long devices gather for a call while another one is under way."""
 AGAIN_SECONDS = 1.0
 COUNTERS = {
     "kept_written": "kept messages written to devices",
@@ -69,6 +73,9 @@ class Mail:
         self._log = get_log()
         self._wanted: OrderedDict[Connection, None] = OrderedDict()
         self._wake = Event()
+        self._turn = BoundedSemaphore()
+        self._reading = 0
+        self._ended = Event()
         self._failed: dict[Connection, None] = {}
         self._acks = Acks(dbservers)
         self.untold = Untold(links, counters)
@@ -101,16 +108,28 @@ class Mail:
 
     def _read_loop(self) -> None:
         while True:
+            with self._turn:
+                batch = self._next_batch()
+                self._reading += 1
+            self._read(batch)
+            self._reading -= 1
+            self._ended.set()
+
+    def _next_batch(self) -> list[Connection]:
+        """Wait until mailboxes are to be read; while a call is under way for more of them, or for its end."""
+        batch: list[Connection] = []
+        while not batch:
             self._wake.wait()
-            batch: list[Connection] = []
+            if self._reading and len(self._wanted) < READ_AT_ONCE:
+                self._ended.clear()
+                self._ended.wait(GATHER_SECONDS)
             while self._wanted and len(batch) < READ_AT_ONCE:
                 connection, _ = self._wanted.popitem(last=False)
                 if not connection.closed and connection.box is not None and connection.box.wants_read:
                     batch.append(connection)
             if not self._wanted:
                 self._wake.clear()
-            if batch:
-                self._read(batch)
+        return batch
 
     def _read(self, batch: list[Connection]) -> None:
         rows = [_row(connection) for connection in batch]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gevent.event import Event
 
 from common.net.front import mail
 from common.rules.inbox import WINDOW_MESSAGES
@@ -105,6 +106,40 @@ def test_what_comes_live_before_the_mailbox_was_read_waits_for_it(site: Site, st
     store.away = False
     site.front.mail._again()
     assert inbox(client) == ["a"]
+
+
+def test_mailboxes_wanted_while_others_are_read_are_read_together(
+    site: Site, store: Letterbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "GATHER_SECONDS", 5.0)
+    calls: list[int] = []
+    go_on = Event()
+
+    def slow(peer: str, method: str, *args: Any, **options: Any) -> Any:
+        calls.append(len(args[0]))
+        go_on.wait()
+        return store(peer, method, *args, **options)
+
+    site.calls = slow
+    clients = [site.connect() for _ in range(5)]
+    for number, client in enumerate(clients):
+        client.send("hello", site.hello(f"u{number}"), 1)
+    for epoch in range(5):
+        site.answer("open", [1_000 + epoch, 5])
+    until(lambda: calls)
+    go_on.set()
+    assert [client.read_ops(1) for client in clients] == [["ok"]] * 5
+    assert len(calls) <= 2
+    assert sum(calls) == 5
+
+
+def test_a_read_that_takes_long_keeps_no_other_from_being_read(site: Site, store: Letterbox) -> None:
+    _, go_on = site.open_unwelcomed()
+    site.calls = store
+    client, _ = enter(site, "bob")
+    client.send("ping", {}, 9)
+    assert client.read_ops(1) == ["pong"]
+    go_on.set()
 
 
 @pytest.mark.parametrize("away", [True, False], ids=["not read", "read"])
