@@ -66,7 +66,7 @@ class Loaded(NamedTuple):
     """What a device reads.
 
     Args:
-        acked, backed: its positions; backed 0: it has none yet, see `begin`.
+        acked, backed: its positions; backed 0: it had none, see `begin`.
         gap: something after the position asked for was dropped.
         more: more follows after `seq`.
         seq: where to go on from.
@@ -138,6 +138,7 @@ class Mailboxes:
         max_bytes: int,
         is_login: bool,
         now_ms: int,
+        begin: int | None = None,
     ) -> Script:
         """Give the command that reads what follows `after` (None: the device's own position).
 
@@ -147,11 +148,13 @@ class Mailboxes:
             limit, max_bytes: of what is given; one message is, however large.
             is_login: remembers the device, counts the head it left unacked, and passes over
                 one it left too often. Otherwise nothing is written.
+            begin: the broadcast position at which a device that logs in begins, where it has none.
         """
         position = "" if after is None else after
         asked = (device, position, limit, max_bytes, int(is_login), now_ms)
         rules = (self._away, self._devices, *self._heads, self._dead_items, self._lasts)
-        return Script("mail_load", _keys(user, "db_dead"), (*asked, *rules))
+        first = "" if begin is None else begin
+        return Script("mail_load", _keys(user, "db_dead"), (*asked, *rules, first))
 
     def ack_script(
         self, user: str, device: str, seq: int | None, bseq: int | None, newest_bseq: int, now_ms: int
@@ -172,7 +175,8 @@ class Mailboxes:
 
         Args:
             written: the highest seq written to its connection.
-            begin: the broadcast position it begins at, taken only where it has none.
+            begin: the broadcast position it begins at, taken only where it has none, or still
+                stands where it began.
         """
         numbers = ("" if written is None else written, "" if begin is None else begin)
         return Script("device_seen", (meta_key(user),), (device, seen_ms, *numbers, self._lasts))

@@ -73,6 +73,7 @@ class Receiver:
         self._store = store
         self._bodies = bodies
         self._mailboxes = mailboxes
+        self._newest: dict[str, int] = {}
 
     def load(
         self,
@@ -91,18 +92,25 @@ class Receiver:
     def load_many(self, rows: Sequence[Asked], now_ms: int) -> list[Inbox]:
         """Give a page for each device; one round trip when there is nothing, two or three else.
 
-        Logins write, and what arrives at Redis together is written to disk together.
+        A device that never was here begins at the newest broadcast, which this process knows from
+        the load before; where there was another one meanwhile, that is corrected. Logins write, and
+        what arrives at Redis together is written to disk together.
         """
         products = list(dict.fromkeys(row.product for row in rows))
         commands = [broadcasts.newest_command(product) for product in products]
-        scripts = [self._mailboxes.load_script(*row[:3], *row[4:], now_ms) for row in rows]
+        known = {product: self._newest.get(product) for product in products}
+        scripts = [
+            self._mailboxes.load_script(*row[:3], *row[4:], now_ms, known[row.product]) for row in rows
+        ]
         replies = self._store.run([*commands, *scripts])
         newest = {
             product: broadcasts.newest(value(reply))
             for product, reply in zip(products, replies, strict=False)
         }
+        self._newest |= newest
         loads = [loaded(reply) for reply in replies[len(products) :]]
-        self._write_late(rows, loads, newest, now_ms)
+        moved = {product: bseq for product, bseq in newest.items() if bseq != known[product]}
+        self._write_late(rows, loads, moved, now_ms)
         bodies = self._bodies.get(mid for one in loads for _, mid in one.slots)
         loads = self._passed(rows, loads, bodies, now_ms)
         return [
@@ -129,14 +137,18 @@ class Receiver:
         return loads
 
     def _write_late(
-        self, rows: Sequence[Asked], loads: list[Loaded], newest: dict[str, int], now_ms: int
+        self, rows: Sequence[Asked], loads: list[Loaded], moved: dict[str, int], now_ms: int
     ) -> None:
-        """Write what the loads left to write: slots that went, where new devices begin."""
+        """Write what the loads left to write: slots that went, and where new devices begin.
+
+        Args:
+            moved: product -> newest broadcast, where that is another one than the loads were told.
+        """
         late: list[Script] = []
         for row, one in zip(rows, loads, strict=True):
             late += self._left(row.user, row.device, one)
-            if not one.backed and row.is_login:
-                begin = newest[row.product]
+            begin = moved.get(row.product)
+            if begin is not None and not one.backed and row.is_login:
                 late.append(self._mailboxes.seen_script(row.user, row.device, now_ms, begin=begin))
         for reply in self._store.run(late):
             value(reply)

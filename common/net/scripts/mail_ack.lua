@@ -45,8 +45,7 @@ if seq and seq > before then
   device.head, device.loads = 0, 0
 end
 forget(meta, known, name, tonumber(ARGV[8]))
-begin(meta, fields, ARGV[1], now)
-write_device(meta, name, device)
+write_device(meta, name, device, unpack(beginning(fields, ARGV[1], now)))
 if device.acked > before then
   trim_to_floor(slots, meta, dead, fields, known, now - tonumber(ARGV[7]), now, tonumber(ARGV[9]), gone)
   write_gone(meta, fields, gone)

@@ -3,8 +3,8 @@
 -- ARGV  1 run_id   2 device   3 after seq, '' = its own position   4 most slots   5 most bytes
 --       6 1 = a login, else nothing is written   7 now ms   8 ms away after which a device does not count
 --       9 devices remembered   10 loads and 11 ms of a connection that give a head up
---       12 dead letters kept   13 ms an unused mailbox lives
--- Gives {acked, backed, gap, more, seq to go on from, {seq, mid, …}, mid given up or '', mids, notes}.
+--       12 dead letters kept   13 ms an unused mailbox lives   14 bseq a device without one begins at, '' = none
+-- Gives {acked, backed before, gap, more, seq to go on from, {seq, mid, …}, mid given up or '', mids, notes}.
 -- O(log(slots) + slots given). Expired slots are left out.
 
 -- include mailbox
@@ -15,6 +15,7 @@ local is_login, now = ARGV[6] == '1', tonumber(ARGV[7])
 local fields, known = read_meta(meta)
 local n, gone, given_up = redis.call('LLEN', slots), nothing_gone(), ''
 local device = known[name] or newcomer(slots, n, fields, now)
+local backed = device.backed
 
 -- The first slot above a position that is not expired: seq, mid; nil when there is none.
 local function head_above(position)
@@ -46,6 +47,10 @@ if is_login then
   end
   device.since = now
   device.seen = math.max(device.seen, now)
+  if backed == 0 then
+    device.backed = tonumber(ARGV[14]) or 0
+    device.bfrom = device.backed
+  end
 end
 
 local after = tonumber(ARGV[3]) or device.acked
@@ -74,13 +79,12 @@ if is_login then
   device.given = math.max(device.given, last)
   known[name] = device
   forget(meta, known, name, tonumber(ARGV[9]))
-  begin(meta, fields, ARGV[1], now)
-  write_device(meta, name, device)
+  write_device(meta, name, device, unpack(beginning(fields, ARGV[1], now)))
   if given_up ~= '' then
     trim_to_floor(slots, meta, dead, fields, known, now - tonumber(ARGV[8]), now, tonumber(ARGV[12]), gone)
     write_gone(meta, fields, gone)
     redis.call('PEXPIRE', dead, ARGV[13])
   end
-  refresh(meta, tonumber(ARGV[13]), slots)
+  refresh(meta, tonumber(ARGV[13]), n > 0 and slots or nil)
 end
-return {device.acked, device.backed, gap, more, last, found, given_up, gone.mids, gone.notes}
+return {device.acked, backed, gap, more, last, found, given_up, gone.mids, gone.notes}

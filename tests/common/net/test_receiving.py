@@ -20,6 +20,27 @@ def test_a_login_with_nothing_new_is_one_round_trip(store: Store) -> None:
     assert trips == [["GET", "mail_load"]]
 
 
+def test_the_first_login_of_a_device_is_one_round_trip_once_the_product_is_known(store: Store) -> None:
+    post = Post(store)
+    post.broadcast("a")
+    post.login(device="first")
+    trips = watch(store)
+    later = post.login(device="second")
+    assert trips == [["GET", "mail_load"]]
+    assert later.broadcasts == []
+    assert post.login(device="second").backed == later.backed > 1
+
+
+def test_a_new_device_begins_at_the_newest_broadcast_another_process_has_sent(store: Store) -> None:
+    post, other = Post(store), Post(store, users=None)
+    post.login(device="first")
+    other.broadcast("a")
+    inbox = post.login(device="second")
+    assert inbox.broadcasts == []
+    assert post.login(device="second").broadcasts == []
+    assert post.login(device="second").backed == inbox.backed
+
+
 def test_a_backlog_in_memory_costs_no_further_round_trip(store: Store) -> None:
     post = Post(store)
     post.login()

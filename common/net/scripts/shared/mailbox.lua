@@ -44,10 +44,11 @@ local function read_meta(meta)
   return fields, known
 end
 
-local function write_device(meta, name, device)
+-- `...`: other fields to write along.
+local function write_device(meta, name, device, ...)
   redis.call('HSET', meta,
     'p/' .. name, table.concat({device.acked, device.backed, device.from, device.bfrom}, ':'),
-    's/' .. name, table.concat({device.seen, device.since, device.given, device.head, device.loads}, ':'))
+    's/' .. name, table.concat({device.seen, device.since, device.given, device.head, device.loads}, ':'), ...)
 end
 
 -- A device not known yet: it begins at the oldest slot kept.
@@ -58,9 +59,10 @@ local function newcomer(slots, n, fields, now)
     seen = now, since = now, given = position, head = 0, loads = 0}
 end
 
--- Begin a mailbox that is not there yet (or no more): its next number is above all positions.
-local function begin(meta, fields, run_id, now)
-  if not fields['seq'] then redis.call('HSET', meta, 'seq', now, 'run_id', run_id, 'at', now) end
+-- Fields that begin a mailbox that is not there yet (or no more): its next number is above all positions.
+local function beginning(fields, run_id, now)
+  if fields['seq'] then return {} end
+  return {'seq', now, 'run_id', run_id, 'at', now}
 end
 
 -- Forget the device longest away until at most `most` are remembered; `kept` stays.
