@@ -80,6 +80,8 @@ class Listener:
         self._remove_file()
         if self._shared:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
+        if self._family == _socket.AF_INET:  # what is accepted has it too
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         try:
             sock.bind(self._address)
             sock.listen(BACKLOG)
@@ -132,8 +134,6 @@ class Listener:
                 return
             sock = _socket.socket(self._family, _socket.SOCK_STREAM, 0, descriptor)
             sock.setblocking(False)
-            if self._family == _socket.AF_INET:
-                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             self._take(sock, address[0] if address else "")
 
 
