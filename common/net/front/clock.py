@@ -4,6 +4,8 @@
     lives    no `hello` in time, silent for too long, or at the end of its token
     lingers  last words that nobody read
 
+Requests and welcomes that have waited too long stand in lines of their own, the oldest first.
+
 Source: docs/architecture.md, connections; docs/protocol.md, section 3.
 """
 
@@ -95,6 +97,7 @@ class Clock:
         for connection in [c for c in self._ending if c.exp <= time.time()]:
             connection.kick("expired", "the token has expired")
         front.requests.expire(now)
+        front.entrance.expire(now)
         if self._parked >= TRIM_PARKED and now >= self._trim_at:
             self._parked, self._trim_at = 0, now + TRIM_EVERY
             trim_heap()

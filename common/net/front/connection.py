@@ -131,6 +131,10 @@ class Connection:
         """Write a packet that must not be skipped; never blocks."""
         raise NotImplementedError
 
+    def greet(self, frame: bytes) -> None:
+        """Write the welcome, perhaps together with the next answer that is sure to follow; never blocks."""
+        self.send(frame)
+
     def push(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
         """Write a room's messages, the last of them `offset`; skipped when the client is too slow."""
         raise NotImplementedError

@@ -168,7 +168,6 @@ class Front:
         """A login is finished: from here on the connection has a user; its welcome follows."""
         self.half_open.discard(connection)
         connection.address = ""
-        self.entrance.enter(connection)
         self.connections[connection.number] = connection
         self._by_requests += connection.BY_REQUESTS
         self.counters.logins += 1

@@ -36,17 +36,15 @@ class Login:
     """A login whose answer is awaited.
 
     Attributes:
-        answered: set once session has opened or refused it.
         ended: set once the client has been told.
     """
 
-    __slots__ = ("answered", "claims", "device", "ended", "kind")
+    __slots__ = ("claims", "device", "ended", "kind")
 
     def __init__(self, claims: Claims, device: str, kind: str) -> None:
         self.claims = claims
         self.device = device
         self.kind = kind
-        self.answered = Event()
         self.ended = Event()
 
 
@@ -69,9 +67,7 @@ def hello(front: Front, connection: Connection, number: int, fields: dict[str, A
     opening = item("open", connection.number, user, login.device, login.kind, epoch, deadline, tags, ticket)
     session = front.process.places.session_of(user)
     front.forward(connection, number, session, _opened, opening, _refused, login)
-    login.answered.wait()
-    if not login.ended.wait(MAILBOX_SECONDS):
-        _welcome(connection, number, login, None)
+    login.ended.wait()
 
 
 def _read(front: Front, fields: dict[str, Any]) -> tuple[Login, int]:
@@ -114,7 +110,6 @@ def _opened(request: Request, value: list[Any]) -> None:
     connection.epoch, connection.exp = epoch, last_second(claims)
     connection.rights = rights_of(claims.rooms, claims.scopes)
     connection.tags = front.tags(as_tags(claims.tags))
-    login.answered.set()
     if connection.closed:
         login.ended.set()
         front.close_login(connection, False)
@@ -122,7 +117,9 @@ def _opened(request: Request, value: list[Any]) -> None:
     front.logged_in(connection)
     if connection.exp - time.time() < front.settings.hello_timeout:
         front.clock.watch_expiry(connection)
-    front.mail.begin(connection, partial(_welcome, connection, request.number, login))
+    welcome = partial(_welcome, connection, request.number, login)
+    front.entrance.enter(connection, front.now + MAILBOX_SECONDS, welcome)
+    front.mail.begin(connection, welcome)
 
 
 def _welcome(connection: Connection, number: int, login: Login, inbox: dict[str, Any] | None) -> None:
@@ -140,7 +137,6 @@ def _refused(request: Request, error: RequestError) -> None:
     front.close_login(connection, False)
     connection.user = ""
     front.refuse_login(connection, request.number, error)
-    login.answered.set()
     login.ended.set()
 
 

@@ -27,8 +27,8 @@ class TlsSocket:
     def __init__(self, sock: Any) -> None:
         self._sock = sock
 
-    def send(self, data: bytes) -> int:
-        """Write what fits.
+    def send(self, data: bytes, _flags: int = 0) -> int:
+        """Write what fits; with TLS flags mean nothing.
 
         Raises:
             BlockingIOError: nothing does.

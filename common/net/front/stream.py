@@ -14,7 +14,7 @@ Source: docs/architecture.md, connections.
 
 from __future__ import annotations
 
-from socket import MSG_PEEK
+from socket import MSG_MORE, MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 READABLE = 1
 READ_BYTES = 16_384
+JOIN = encode("join", 1, {})[4:10]
+"""How a `join` begins."""
 
 
 class StreamTalk(Talk):
@@ -41,9 +43,10 @@ class StreamTalk(Talk):
     Attributes:
         waiting: the greenlet waits for more to read.
         paused: more came while it was busy; the watcher rests.
+        joins_next: what was read ends not with the packet at hand; a `join` is behind it.
     """
 
-    __slots__ = ("greenlet", "paused", "reader", "waiting")
+    __slots__ = ("greenlet", "joins_next", "paused", "reader", "waiting")
 
     def __init__(self, front: Front, run: Any, reader: Reader) -> None:
         super().__init__(front)
@@ -51,6 +54,7 @@ class StreamTalk(Talk):
         self.reader = reader
         self.waiting = False
         self.paused = False
+        self.joins_next = False
 
 
 class StreamConnection(Connection):
@@ -93,12 +97,24 @@ class StreamConnection(Connection):
             frame = self.form.wrap(frame)
         self._write(frame)
 
-    def _write(self, data: bytes) -> None:
+    def greet(self, frame: bytes) -> None:
+        """Write the welcome; one with a `join` behind its `hello` goes out with the answer to that.
+
+        The system holds it back for 0.2 s at most.
+        """
+        talk = self._talk
+        more = talk is not None and talk.joins_next and self.form is TCP and not self.closed
+        if more and self.outbox is None and not isinstance(self.sock, TlsSocket):
+            self._write(frame, MSG_MORE)
+        else:
+            self.send(frame)
+
+    def _write(self, data: bytes, flags: int = 0) -> None:
         if self.outbox is not None:
             self.outbox.add(data)
         elif not self.closed:
             try:
-                sent = self.sock.send(data)
+                sent = self.sock.send(data, flags)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -226,7 +242,9 @@ class StreamConnection(Connection):
         while not self.closed:
             if reader.grown:
                 self.take_bytes(talk, reader.grown)
-            for body in bodies:
+            for place, body in enumerate(bodies, 1):
+                if not self.user:
+                    talk.joins_next = place < len(bodies) and bodies[place].startswith(JOIN)
                 self.front.handle(self, talk, self.form.decode(body))
                 self.let_drain()
                 if self.closed:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from socket import MSG_MORE
 from typing import Any
 
 import gevent
 import pytest
 
 from common.net.front import login
+from common.net.front.stream import StreamConnection
 from common.settings import TokenKey
 from common.wire.tickets import issue_ticket
-from tests.common.net.front.scene import SECRET, Client, Site, settle
+from tests.common.net.front.scene import SECRET, Client, Site, framed, settle
 from tests.tokens import sign_token
 
 MakeSite = Callable[..., Site]
@@ -47,6 +49,41 @@ def test_what_follows_hello_waits_for_the_welcome(site: Site) -> None:
     site.answer("open", [77, 5])
     site.answer("join", [9, 0, False, [], False, 1])
     assert [read(client)[:2] for _ in range(2)] == [("ok", 1), ("ok", 2)]
+
+
+class Noting:
+    """A connection's socket that notes which writes the system may hold back."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.held: list[bool] = []
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        self.held.append(bool(flags & MSG_MORE))
+        sent: int = self._sock.send(data)
+        return sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.mark.parametrize(("behind", "held"), [("join", True), ("publish", False), ("", False)])
+def test_the_welcome_goes_out_with_the_answer_of_a_join_behind_it_and_of_nothing_else(
+    site: Site, behind: str, held: bool
+) -> None:
+    client = site.connect()
+    (connection,) = site.front.half_open
+    assert isinstance(connection, StreamConnection)
+    noting = connection.sock = Noting(connection.sock)
+    words = framed("hello", 1, site.hello())
+    if behind:
+        words += framed(behind, 2, {"room": "plaza/lobby", "data": 1})
+    client.socket.sendall(words)
+    site.answer("open", [77, 5])
+    if behind == "join":
+        site.answer("join", [9, 0, False, [], False, 1])
+    assert [read(client)[1] for _ in range(2 if behind else 1)] == [1, 2][: 2 if behind else 1]
+    assert noting.held == [held, False][: 2 if behind else 1]
 
 
 def test_a_client_that_left_before_its_hello_was_read_is_not_logged_in(site: Site) -> None:
