@@ -34,6 +34,7 @@ from common.net.front.poll import Translation
 from common.net.front.polls import Polls
 from common.net.front.requests import Finisher, Request, Requests, settle, settle_error
 from common.net.front.stream import StreamConnection
+from common.net.front.workers import Workers
 from common.net.idrange import Ids
 from common.net.process import Process
 from common.rules.limits import RateTable
@@ -83,6 +84,7 @@ class Front:
         clock: what is due for which of them.
         tags: gives a connection's tags as the tuple all share.
         trusted: proxies that are believed.
+        workers: greenlets for those that talk.
         forms, translation: packets as WebSocket and polls carry them.
         polls: sessions without a socket of their own.
     """
@@ -113,6 +115,7 @@ class Front:
         self.stuck: set[Connection] = set()
         self.tags: Shared[Tags] = Shared(SETS_SHARED)
         self.trusted = Trusted(self.settings.trusted_proxies)
+        self.workers = Workers()
         self.forms = Forms()
         self.translation = Translation()
         self.polls = Polls(self)

@@ -18,7 +18,6 @@ from socket import MSG_MORE, MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
-from greenlet import greenlet
 
 from common.errors import Kick
 from common.net.front.connection import Connection, Talk
@@ -48,9 +47,9 @@ class StreamTalk(Talk):
 
     __slots__ = ("greenlet", "joins_next", "paused", "reader", "waiting")
 
-    def __init__(self, front: Front, run: Any, reader: Reader) -> None:
+    def __init__(self, front: Front, reader: Reader) -> None:
         super().__init__(front)
-        self.greenlet = greenlet(run, get_hub())
+        self.greenlet = front.workers.take()
         self.reader = reader
         self.waiting = False
         self.paused = False
@@ -153,9 +152,9 @@ class StreamConnection(Connection):
             self._begin(data)
 
     def _begin(self, data: bytes) -> None:
-        self._talk = StreamTalk(self.front, self._run, self.form.reader(self.front.settings.packet_bytes))
+        self._talk = StreamTalk(self.front, self.form.reader(self.front.settings.packet_bytes))
         self.front.clock.talking(self)
-        self._talk.greenlet.switch(data)
+        self._talk.greenlet.switch(self._run, data)
 
     def _readable(self) -> None:
         """Called by the loop: switch into the waiting greenlet, or take what came while quiet."""
