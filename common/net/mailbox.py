@@ -62,6 +62,9 @@ class Gone(NamedTuple):
     notes: tuple[Note, ...] = ()
 
 
+NOTHING_GONE = Gone()
+
+
 class Loaded(NamedTuple):
     """What a device reads.
 
@@ -241,5 +244,7 @@ def _keys(user: str, third: str) -> tuple[str, str, str]:
 
 
 def _gone(mids: list[bytes], notes: list[Any]) -> Gone:
+    if not mids and not notes:
+        return NOTHING_GONE
     read = [Note(int(mid), why.decode(), tuple(names.decode().split())) for mid, why, names in notes]
     return Gone(tuple(map(int, mids)), tuple(read))

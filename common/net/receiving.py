@@ -154,9 +154,11 @@ class Receiver:
             value(reply)
 
     def _page(self, row: Asked, one: Loaded, newest: int, found: dict[int, bytes], now_ms: int) -> Inbox:
-        messages = [[seq, mid, found[mid]] for seq, mid in one.slots if mid in found]
         backed = one.backed or newest
         begin = backed if row.bafter is None else row.bafter
+        if not one.slots and newest <= begin:
+            return Inbox([], [], one.gap, one.more, one.seq, begin, one.acked, backed)
+        messages = [[seq, mid, found[mid]] for seq, mid in one.slots if mid in found]
         page = self._broadcasts(row.product, begin, newest, messages, row.limit, row.max_bytes, now_ms)
         bodies = self._bodies.get(mid for _, mid in page.entries)
         is_short = len(messages) < len(one.slots) or len(bodies) < len(page.entries)
@@ -203,6 +205,8 @@ class Receiver:
 
     def _left(self, user: str, device: str, loaded: Loaded) -> list[Script]:
         """Give what is left to write about slots that went at a login."""
+        if not (loaded.given_up or loaded.gone.mids or loaded.gone.notes):
+            return []
         notes = list(loaded.gone.notes)
         if loaded.given_up:
             notes.append(Note(loaded.given_up, "unacked", (device,)))
