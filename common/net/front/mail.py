@@ -6,9 +6,8 @@
     stream    with a session begun anew: all its users' mailboxes are read again
 
 A login is registered with session before its mailbox is read, and a sender appends
-before it asks session, so one of the two sees the other. Reads gather: one call to
-a dbserver reads for many devices, and what comes while it is under way waits for the next one,
-a moment at most.
+before it asks session, so one of the two sees the other. Reads gather: the
+first goes at once, and what comes behind it waits a moment, for one call to a dbserver to read all.
 
 Source: docs/protocol.md, section 6, inbox; docs/architecture.md, the path of a message.
 """
@@ -20,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gevent import sleep
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
@@ -44,7 +44,7 @@ READERS = 4
 READ_AT_ONCE = 64
 """Devices one call reads for."""
 GATHER_SECONDS = 0.02
-"""How long devices gather for a call while another one is under way."""
+"""How long devices gather for a call behind another one."""
 AGAIN_SECONDS = 1.0
 COUNTERS = {
     "kept_written": "kept messages written to devices",
@@ -74,8 +74,7 @@ class Mail:
         self._wanted: OrderedDict[Connection, None] = OrderedDict()
         self._wake = Event()
         self._turn = BoundedSemaphore()
-        self._reading = 0
-        self._ended = Event()
+        self._called_at = 0.0
         self._failed: dict[Connection, None] = {}
         self._acks = Acks(dbservers)
         self.untold = Untold(links, counters)
@@ -110,19 +109,17 @@ class Mail:
         while True:
             with self._turn:
                 batch = self._next_batch()
-                self._reading += 1
             self._read(batch)
-            self._reading -= 1
-            self._ended.set()
 
     def _next_batch(self) -> list[Connection]:
-        """Wait until mailboxes are to be read; while a call is under way for more of them, or for its end."""
+        """Wait until mailboxes are to be read, and some time has passed since the last call for such."""
         batch: list[Connection] = []
         while not batch:
             self._wake.wait()
-            if self._reading and len(self._wanted) < READ_AT_ONCE:
-                self._ended.clear()
-                self._ended.wait(GATHER_SECONDS)
+            wait = self._called_at + GATHER_SECONDS - time.monotonic()
+            if wait > 0 and len(self._wanted) < READ_AT_ONCE:
+                sleep(wait)
+            self._called_at = time.monotonic()
             while self._wanted and len(batch) < READ_AT_ONCE:
                 connection, _ = self._wanted.popitem(last=False)
                 if not connection.closed and connection.box is not None and connection.box.wants_read:
