@@ -50,6 +50,10 @@ class Stream:
         self.unacked_bytes = 0
         self._unacked: deque[tuple[int, int]] | None = None
 
+    def begin(self, acked: int) -> None:
+        """Take the device's stored position; nothing was sent yet."""
+        self.acked = self.sent = acked
+
     @property
     def unacked(self) -> int:
         """How many messages are sent and not acknowledged."""
@@ -104,7 +108,8 @@ class Inbox:
 
     def begin(self, acked: int, backed: int) -> None:
         """Take the device's stored positions; what came live before is still to be read."""
-        self.seq, self.bseq = Stream(acked), Stream(backed)
+        self.seq.begin(acked)
+        self.bseq.begin(backed)
 
     def space(self) -> tuple[int, int]:
         """Give how many messages and bytes the window still takes."""

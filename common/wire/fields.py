@@ -58,7 +58,11 @@ def _is_count(value: Any) -> bool:
 
 def _text_within(value: Any, low: int, high: int) -> bool:
     """Tell whether this is a string of `low` to `high` bytes of UTF-8."""
-    return isinstance(value, str) and is_text(value) and low <= len(value.encode()) <= high
+    if not isinstance(value, str):
+        return False
+    if value.isascii():
+        return low <= len(value) <= high
+    return is_text(value) and low <= len(value.encode()) <= high
 
 
 def _name(field: Field) -> Check:

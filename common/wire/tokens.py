@@ -18,9 +18,8 @@ import hmac
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from common.errors import ConfigError, Unauthorized
 from common.wire.mac import mac_under
@@ -58,8 +57,7 @@ class Key(Protocol):
     def key(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a verified token says. `exp` is in unix seconds."""
 
     uid: str
@@ -75,8 +73,7 @@ class Claims:
         return user_key(self.product, self.uid)
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(NamedTuple):
     """What a resume token stands for. `epoch` is that of the login, `exp` unix seconds."""
 
     user: str

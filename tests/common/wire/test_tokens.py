@@ -275,7 +275,7 @@ def test_a_resume_token_gives_back_what_it_was_issued_for(resume: Resume) -> Non
 
 
 def test_a_resume_stands_for_the_claims_of_its_token() -> None:
-    resume = replace(RESUME, rooms=(("*", ACTIONS),), scopes=("send",), tags=("vip",))
+    resume = RESUME._replace(rooms=(("*", ACTIONS),), scopes=("send",), tags=("vip",))
     assert resume.claims == Claims("alice", "game", EXP, (("*", ACTIONS),), ("send",), ("vip",))
 
 
