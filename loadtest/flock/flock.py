@@ -20,6 +20,7 @@ from collections import deque
 from errno import ECONNREFUSED, ECONNRESET
 from typing import TYPE_CHECKING, Any
 
+from loadtest.flock.greeting import Greeting
 from loadtest.flock.heartbeats import Heartbeats
 from loadtest.flock.lag import Lag
 from loadtest.flock.ledger import Ledger
@@ -30,7 +31,6 @@ from loadtest.flock.publisher import Publisher
 from loadtest.flock.returning import Returning
 from loadtest.flock.sockets import CONNECTING as OPENING
 from loadtest.flock.sockets import INCOMING, READ_BYTES, dial, failure_of
-from loadtest.flock.tokens import Signer
 
 if TYPE_CHECKING:
     from loadtest.flock.lines import Line, Lines
@@ -67,7 +67,6 @@ class Flock:
         self.reads = 0
         self._lag = Lag(self.ledger.times["lag"], time.monotonic())
         self._decoder = Decoder()
-        self._signer = Signer(plan.token_key, plan.product, int(time.time()) + DAY)
         self._heartbeats = Heartbeats(self.members, plan.ping_every)
         self._returning = Returning()
         self._publisher = Publisher(plan, self.members, self.ledger, self.write)
@@ -77,6 +76,7 @@ class Flock:
         self._target = 0
         self._left: set[int] = set()
         self._resumes: dict[int, str] = {}
+        self._greeting = Greeting(plan, self.members, self._resumes, int(time.time()) + DAY)
         self._welcomes: deque[tuple[float, int, int]] = deque()
         self._dead_port = 0
         self._lines: dict[int, Line] = {}
@@ -211,13 +211,10 @@ class Flock:
             self._poll.modify(descriptor, OPENING)
 
     def _greets_early(self, slot: int, descriptor: int) -> bool:
-        """Greet without waiting to hear that the connection is made; False: it is not yet.
-
-        On one host it is, mostly, and a turn is saved.
-        """
+        """Greet without waiting to hear that the connection is made, as on one host it is; False: not yet."""
         if self.plan.raw or self._make_lines is not None:
             return False
-        words = self._first_words(slot)
+        words = self._greeting.words(slot)
         try:
             sent = os.write(descriptor, words)
         except BlockingIOError:
@@ -254,7 +251,7 @@ class Flock:
         if self.plan.raw:
             self._entered(slot)
             return
-        words = self._first_words(slot)
+        words = self._greeting.words(slot)
         self._greeted(slot)
         if self._make_lines is None:
             self.write(slot, words)
@@ -269,22 +266,6 @@ class Flock:
         """The first words are out: it is to be welcomed in time."""
         self.members.state[slot] = ENTERING
         self._welcomes.append((time.monotonic() + WELCOME_SECONDS, slot, self.members.descriptor[slot]))
-
-    def _first_words(self, slot: int) -> bytes:
-        members, number = self.members, self.plan.first + slot
-        body: dict[str, Any] = {"v": 1, "device": f"d{number}", "kind": "swarm"}
-        resume = self._resumes.get(slot)
-        if resume is None:
-            body["token"] = self._signer.token(f"u{number}")
-        else:
-            body["resume"] = resume
-        words = packet("hello", HELLO, body)
-        if self.plan.joins:
-            join: dict[str, Any] = {"room": self.plan.room_name(self.plan.room_number(slot))}
-            if members.epoch[slot]:
-                join["since"] = {"epoch": members.epoch[slot], "offset": members.offset[slot]}
-            words += packet("join", JOIN, join)
-        return words
 
     def _entered(self, slot: int) -> None:
         """A client is in: logged in and joined."""
