@@ -29,13 +29,11 @@ from common.net.answers import Answers
 from common.net.breaker import Breaker
 from common.net.log import get as get_log
 from common.net.metrics import Counters
-from common.net.zsocket import Socket
+from common.net.zsocket import Rounds, Socket
 from common.places import Places
 from common.settings import Rpc
 from common.wire.calls import Request, open_reply, pack, pack_error, pack_request, pack_result, unpack_request
 
-LOOK_SECONDS = 1.0
-"""How often all sockets are looked at, should a wake-up have been missed."""
 SERVED_AT_ONCE = 1_000
 STOP_SECONDS = 1.0
 """What handlers under way get to end when the server closes."""
@@ -65,20 +63,11 @@ class Context(zerorpc.Context):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        timer = self.__dict__["_timer"] = gevent.get_hub().loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
-        timer.start(self._look)
-
-    def _look(self) -> None:
-        """See what zmq's edge-triggered wake-up may have missed; called by the loop."""
-        for socket in list(self._sockets):
-            socket.look()
+        self.__dict__["_rounds"] = Rounds(self._sockets)
 
     def destroy(self, linger: int | None = None) -> None:
         """Close all sockets, and end."""
-        timer = self.__dict__.pop("_timer", None)
-        if timer is not None:
-            timer.stop()
-            timer.close()
+        self._rounds.stop()
         super().destroy(linger)
 
     def socket(self, socket_type: int, **options: Any) -> Any:

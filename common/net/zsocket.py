@@ -1,21 +1,26 @@
 """zmq.green's socket, cheaper to wait at.
 
 Its own wait starts a timer each time, for fear that an edge of zmq's was missed, and catches the
-time-out in a local variable: a cycle, garbage without end in idle processes. Here the context
-looks after all its sockets now and then (common/net/rpc.py).
+time-out in a local variable: a cycle, garbage without end in idle processes. Here one timer looks
+after all sockets of a context.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import zmq
 import zmq.green
+from gevent import get_hub
 from gevent.event import AsyncResult
+
+LOOK_SECONDS = 1.0
+"""How often all sockets are looked at, should a wake-up have been missed."""
 
 
 class Socket(zmq.green.Socket):  # type: ignore[type-arg]
-    """zmq.green's socket; somebody must call `look` now and then, in case a wake-up was missed."""
+    """zmq.green's socket; Rounds must look at it now and then, in case a wake-up was missed."""
 
     def look(self) -> None:
         """Wake who waits, if there is something to send or to receive. Does not switch."""
@@ -68,3 +73,23 @@ class Socket(zmq.green.Socket):  # type: ignore[type-arg]
         self._Socket__writable = event = AsyncResult()
         event.wait()
         event.set()
+
+
+class Rounds:
+    """Looks at all these sockets every LOOK_SECONDS, until `stop`."""
+
+    def __init__(self, sockets: Iterable[Socket]) -> None:
+        self._sockets = sockets
+        self._timer: Any = get_hub().loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
+        self._timer.start(self._look)
+
+    def _look(self) -> None:
+        for socket in list(self._sockets):
+            socket.look()
+
+    def stop(self) -> None:
+        """Look no more; a second call changes nothing."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None

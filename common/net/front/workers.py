@@ -27,7 +27,10 @@ class Workers:
         return len(self._free)
 
     def take(self) -> greenlet:
-        """Give a greenlet that runs `run(data)` when it is switched to with both; only its taker may switch to it."""
+        """Give a greenlet that runs `run(data)` when it is switched to with both.
+
+        Only its taker may switch to it, and no longer once that has returned.
+        """
         return self._free.pop() if self._free else greenlet(self._work, get_hub())
 
     def _work(self, run: Run, data: Any) -> None:

@@ -28,7 +28,7 @@ from common.errors import (
     Unavailable,
 )
 from common.handlers import Handlers
-from common.net import rpc
+from common.net import rpc, zsocket
 from common.net.metrics import Counters
 from common.net.rpc import ANSWER_GRACE, Callers, Context, RpcServer
 from common.places import Places
@@ -649,7 +649,7 @@ def test_a_process_killed_in_the_middle_of_a_call_times_out_and_its_next_life_is
 def test_a_socket_that_waits_in_vain_leaves_nothing_to_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rpc, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(zsocket, "LOOK_SECONDS", 0.01)
     context = Context()
     socket = context.socket(zmq.PULL)
     socket.bind("inproc://nobody")
@@ -665,7 +665,7 @@ def test_a_socket_that_waits_in_vain_leaves_nothing_to_the_garbage_collector(
 
 
 def test_a_wake_up_that_was_missed_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rpc, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(zsocket, "LOOK_SECONDS", 0.02)
     context = Context()
     receiver, sender = context.socket(zmq.PULL), context.socket(zmq.PUSH)
     receiver.bind("inproc://deaf")
