@@ -22,7 +22,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import User, events, task
+from locust.exception import StopUser
+from locust.runners import LocalRunner
 
 from common.keys import load_secrets
 from loadtest.order import Order
@@ -49,6 +52,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--publish-every", type=float, default=1.0, help="seconds between publishes of a user"
     )
+    parser.add_argument(
+        "--publishes", type=int, default=0, help="a user leaves after so many, locust with the last; 0: stays"
+    )
 
 
 class Talker(User):
@@ -70,6 +76,7 @@ class Talker(User):
         self.room = f"plaza/locust.{number % options.rooms}"
         self.order = Order()
         self.last: Position | None = None
+        self.published = 0
         self.client = Client(
             self.host, partial(make_token, key, self.uid, PRODUCT, time.time(), TOKEN_SECONDS, {})
         )
@@ -91,12 +98,18 @@ class Talker(User):
                 break
             time.sleep(0.05)
         self.client.close()
+        runner = self.environment.runner
+        if isinstance(runner, LocalRunner) and runner.user_count == 1:
+            gevent.spawn(runner.quit)
 
     @task(20)
     def publish(self) -> None:
         """Say something, with the time in it."""
         data = {"by": self.uid, "at": time.time()}
         self.last = self._timed("publish", partial(self.client.publish, self.room, data)) or self.last
+        self.published += 1
+        if self.published == self.environment.parsed_options.publishes:
+            raise StopUser
 
     @task(1)
     def history(self) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,6 @@ FLOCKS_OF_A_WORKER = 256
 """Flock numbers set aside for each distributed worker."""
 WIDEST = 19_000
 
-_numbers = count()
 log = logging.getLogger("roost.swarm")
 
 
@@ -83,6 +83,13 @@ def _logins(environment: Any) -> BoundedSemaphore:
     if gate is None:
         gate = environment.events.flock_logins = BoundedSemaphore(environment.parsed_options.logins_at_once)
     return gate
+
+
+def _numbers(environment: Any) -> Iterator[int]:
+    numbers: Iterator[int] | None = getattr(environment.events, "flock_numbers", None)
+    if numbers is None:
+        numbers = environment.events.flock_numbers = count()
+    return numbers
 
 
 class Flock(User):
@@ -123,10 +130,12 @@ class Flock(User):
         """Give who its clients are (loadtest/flock/plan.py)."""
         options, runner = self.environment.parsed_options, self.environment.runner
         worker = max(0, getattr(runner, "worker_index", 0))
-        self.number = worker * FLOCKS_OF_A_WORKER + next(_numbers) % FLOCKS_OF_A_WORKER
+        self.number = worker * FLOCKS_OF_A_WORKER + next(_numbers(self.environment)) % FLOCKS_OF_A_WORKER
         first = self.number * options.flock_size
         limit = getattr(options, "connections", 0) or first + WIDEST
         self.size = min(options.flock_size, WIDEST, limit - first)
+        if self.size < 1:
+            raise ValueError(f"no client is left for flock {self.number}: fewer users, or more --connections")
         host, _, base = str(self.host).rpartition(":")
         ports = [int(base) + 100 + index for index in range(options.gateways)]
         return {

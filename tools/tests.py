@@ -51,9 +51,11 @@ def tests() -> list[Job]:
     short = [str(path) for path in files if path.stem not in LONGEST]
     apart = (str(CLUSTER), "tests/loadtest", "tests/clients")
     rest = tuple(f"--ignore={folder}" for folder in apart)
+    benches = "tests/loadtest/test_bench.py"
     return [
         _pytest("all but clusters and load tests", *rest),
-        *(_pytest(one, one) for one in [apart[1], *long, apart[2], *short]),
+        _pytest("tests/loadtest without benches", "tests/loadtest", f"--ignore={benches}"),
+        *(_pytest(one, one) for one in [*long, benches, "tests/clients", *short]),
     ]
 
 

@@ -19,6 +19,8 @@ from common.wire.names import product_of
 
 NO_BROADCASTS = -1
 """As `bafter`: leave broadcasts out."""
+PRODUCTS_KNOWN = 10_000
+"""Products of which the newest broadcast is remembered; of others it costs a command more."""
 
 Entry = list[Any]
 """[number, mid, body]"""
@@ -108,6 +110,8 @@ class Receiver:
             product: broadcasts.newest(value(reply))
             for product, reply in zip(products, replies, strict=False)
         }
+        if len(self._newest) > PRODUCTS_KNOWN:
+            self._newest = {}
         self._newest |= newest
         loads = [loaded(reply) for reply in replies[len(products) :]]
         moved = {product: bseq for product, bseq in newest.items() if bseq != known[product]}

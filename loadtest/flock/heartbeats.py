@@ -45,9 +45,10 @@ class Heartbeats:
         self._asked.append((now, slot))
 
     def overdue(self, now: int) -> Iterator[int]:
-        """Walk the slots whose ping has waited too long, once each."""
+        """Walk the slots that are here and whose ping has waited too long, once each."""
         limit, members = now - int(ANSWER_SECONDS * 1e6), self._members
         while self._asked and self._asked[0][0] <= limit:
             asked, slot = self._asked.popleft()
-            if members.asked[slot] == asked and members.answered[slot] < asked:
+            waits = members.asked[slot] == asked and members.answered[slot] < asked
+            if waits and members.state[slot] == HERE:
                 yield slot

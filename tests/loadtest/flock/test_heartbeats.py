@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from loadtest.flock.heartbeats import ANSWER_SECONDS, Heartbeats
-from loadtest.flock.members import HERE, Members
+from loadtest.flock.members import GONE, HERE, Members
 
 
 def members(count: int) -> Members:
@@ -44,3 +44,12 @@ def test_only_pings_without_an_answer_in_their_time_are_overdue_and_only_once() 
     assert list(heartbeats.overdue(late - 1)) == []
     assert list(heartbeats.overdue(late)) == [1]
     assert list(heartbeats.overdue(late + 1)) == []
+
+
+def test_who_left_before_its_answer_came_is_not_overdue() -> None:
+    some = members(2)
+    heartbeats = Heartbeats(some, every=1.0)
+    for slot in range(2):
+        heartbeats.asked(slot, 1_000)
+    some.state[0] = GONE
+    assert list(heartbeats.overdue(1_000 + int(ANSWER_SECONDS * 1e6))) == [1]
