@@ -12,7 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from gevent.lock import BoundedSemaphore
 
 from common.errors import DeadlineExceeded, RequestError, Unavailable
-from common.net.metrics import Family, render
+from common.net.exposition import render
+from common.net.metrics import Family
 from common.places import Places
 
 FRESH = 0.5

@@ -15,13 +15,8 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
-_withheld = sys.modules.setdefault("rich", cast(Any, None)) is None
-# structlog takes `rich` for coloured consoles where it is there: 4 MB in each process, never used.
-import structlog  # noqa: E402
-from structlog.typing import FilteringBoundLogger, Processor  # noqa: E402
-
-if _withheld:
-    del sys.modules["rich"]
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
 
 Logger = FilteringBoundLogger
 """What `get` gives: `.debug .info .warning .error`, each `(event, **facts)`."""

@@ -1,27 +1,33 @@
-"""What a process counts, and the page center makes of all of them.
+"""What a process counts and measures.
 
-Hot paths add to plain integers (`counters.packets_in += 1`, no lock, no call); a
-collector reads them when somebody asks. Every name is `roost_<area>_<name>`, the
-area being the process group or a part of the kernel (link, rpc, loop, gc).
+Hot paths add to plain integers (`counters.packets_in += 1`, no lock, no call); they are
+read when somebody asks. Every name is `roost_<area>_<name>`, the area being the process
+group or a part of the kernel (link, rpc, loop, gc).
 
-Between processes metrics travel as *families*, plain lists that msgpack takes:
+Metrics travel as *families*, plain lists that msgpack takes:
 
     [name, type, help, [[sample name, {label: value}, number], …]]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from common.errors import ConfigError
 
 Family = list[Any]
 Reading = float | Mapping[str, float] | None
 """What a gauge's callable gives: a number, {label value: number}, or None for "not now"."""
+
+PROC = Path("/proc/self")
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+STAT_FIELDS = {"utime": 11, "stime": 12, "starttime": 19, "vsize": 20, "rss": 21}
+"""Places in /proc/self/stat behind the name of the program."""
 
 
 class Counters:
@@ -55,14 +61,17 @@ class Counters:
         """Give all counters by name."""
         return {name: getattr(self, name) for name in self._helps}
 
-    def collect(self) -> Iterable[Metric]:
-        """Give the counters to prometheus_client."""
+    def families(self) -> Iterator[Family]:
+        """Give the counters as families."""
         for name, text in self._helps.items():
-            yield CounterMetricFamily(f"roost_{self._area}_{name}", text, value=getattr(self, name))
+            full = f"roost_{self._area}_{name}"
+            yield [full, "counter", text, [[f"{full}_total", {}, getattr(self, name)]]]
 
 
 class _Gauge:
-    """One gauge, read when collected."""
+    """One gauge, read when somebody asks."""
+
+    __slots__ = ("_label", "_name", "_read", "_text")
 
     def __init__(self, name: str, text: str, read: Callable[[], Reading], label: str) -> None:
         self._name = name
@@ -70,19 +79,19 @@ class _Gauge:
         self._read = read
         self._label = label
 
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=[self._label] if self._label else None)
-        reading = self._read()
+    def family(self) -> Family:
+        """Give its family; without a sample when it has nothing to say."""
+        name, reading = self._name, self._read()
+        samples: list[Any] = []
         if isinstance(reading, Mapping):
-            for value, number in reading.items():
-                family.add_metric([value], number)
+            samples = [[name, {self._label: value}, number] for value, number in reading.items()]
         elif reading is not None:
-            family.add_metric([], reading)
-        yield family
+            samples = [[name, {}, reading]]
+        return [name, "gauge", self._text, samples]
 
 
 class Metrics:
-    """All metrics of one process, in a registry of its own.
+    """All metrics of one process.
 
     Args:
         process_name: e.g. "gateway-0"; its group is the area of `counters`.
@@ -90,11 +99,9 @@ class Metrics:
 
     def __init__(self, process_name: str) -> None:
         self.group = process_name.rpartition("-")[0]
-        self.registry = CollectorRegistry()
         self._areas: dict[str, Counters] = {}
-        self._names: set[str] = set()
+        self._gauges: dict[str, _Gauge] = {}
         self.counters = self.area(self.group)
-        ProcessCollector(registry=self.registry)
 
     def area(self, name: str, table: Mapping[str, str] | None = None) -> Counters:
         """Give the counters of an area (made at the first call), with `table` declared in it.
@@ -102,17 +109,14 @@ class Metrics:
         Raises:
             ConfigError: a name of the table is there already.
         """
-        counters = self._areas.get(name)
-        if counters is None:
-            counters = self._areas[name] = Counters(name)
-            self.registry.register(counters)
+        counters = self._areas.setdefault(name, Counters(name))
         counters.declare(table or {})
         return counters
 
     def gauge(
         self, name: str, text: str, read: Callable[[], Reading], *, area: str = "", label: str = ""
     ) -> None:
-        """Expose `roost_<area or group>_<name>`, read by a call at each collection.
+        """Expose `roost_<area or group>_<name>`, read by a call each time somebody asks.
 
         Args:
             read: must not switch greenlets; gives {label value: number} where `label` is set.
@@ -120,61 +124,32 @@ class Metrics:
         Raises:
             ConfigError: the name is there already.
         """
-        self.registry.register(_Gauge(self._own(name, area), text, read, label))
-
-    def histogram(self, name: str, text: str, buckets: Sequence[float], *, area: str = "") -> Histogram:
-        """Give a histogram `roost_<area or group>_<name>`: `.observe(value)`.
-
-        Raises:
-            ConfigError: the name is there already.
-        """
-        return Histogram(self._own(name, area), text, buckets=buckets, registry=self.registry)
+        full = f"roost_{area or self.group}_{name}"
+        if full in self._gauges:
+            raise ConfigError(f"metric {full!r} is declared twice; rename one")
+        self._gauges[full] = _Gauge(full, text, read, label)
 
     def families(self) -> list[Family]:
-        """Give all metrics as plain lists (module's docstring)."""
-        return [
-            [
-                metric.name,
-                metric.type,
-                metric.documentation,
-                [
-                    [s.name, dict(s.labels), s.value]
-                    for s in metric.samples
-                    if not s.name.endswith("_created")
-                ],
-            ]
-            for metric in self.registry.collect()
-        ]
-
-    def _own(self, name: str, area: str) -> str:
-        full = f"roost_{area or self.group}_{name}"
-        if full in self._names:
-            raise ConfigError(f"metric {full!r} is declared twice; rename one")
-        self._names.add(full)
-        return full
+        """Give all metrics as plain lists (module's docstring), and what the kernel says of this process."""
+        counted = [family for counters in self._areas.values() for family in counters.families()]
+        return [*counted, *(gauge.family() for gauge in self._gauges.values()), *_of_the_process()]
 
 
-class _Merged:
-    """Families of many processes as one collector: a family stands once, samples carry their process."""
+def _of_the_process() -> Iterator[Family]:
+    """Give what the kernel says of this process, by the names that are customary for it."""
+    words = (PROC / "stat").read_text().rpartition(")")[2].split()
+    stat = {name: int(words[place]) for name, place in STAT_FIELDS.items()}
+    limits = (PROC / "limits").read_text().partition("Max open files")[2].split()
+    seconds = (stat["utime"] + stat["stime"]) / TICKS
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    yield _plain("process_virtual_memory_bytes", "address space", stat["vsize"])
+    yield _plain("process_resident_memory_bytes", "resident memory", stat["rss"] * PAGE)
+    yield _plain("process_start_time_seconds", "start, in unix seconds", booted + stat["starttime"] / TICKS)
+    yield _plain("process_open_fds", "open file descriptors", len(os.listdir(PROC / "fd")))
+    yield _plain("process_max_fds", "descriptors it may have", float(limits[0]))
+    counted = [["process_cpu_seconds_total", {}, seconds]]
+    yield ["process_cpu_seconds", "counter", "processor time, user and system", counted]
 
-    def __init__(self, families_by_process: Mapping[str, Iterable[Family]]) -> None:
-        self._metrics: dict[str, Metric] = {}
-        for process, families in families_by_process.items():
-            group, _, index = process.rpartition("-")
-            for name, kind, text, samples in families:
-                metric = self._metrics.setdefault(name, Metric(name, text, kind))
-                for sample, labels, value in samples:
-                    metric.add_sample(sample, {**labels, "group": group, "index": index}, value)
 
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics.values()
-
-
-def render(families_by_process: Mapping[str, Iterable[Family]]) -> bytes:
-    """Give the text page for Prometheus.
-
-    Args:
-        families_by_process: process name -> its `families()`; each sample gets the
-            labels `group` and `index` of its process.
-    """
-    return generate_latest(_Merged(families_by_process))
+def _plain(name: str, text: str, value: float) -> Family:
+    return [name, "gauge", text, [[name, {}, value]]]

@@ -30,15 +30,20 @@ from typing import Any, NamedTuple
 
 import gevent
 import hiredis
-import redis
+from gevent import monkey
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
 
 from common.errors import DeadlineExceeded, Internal, RequestError, Unavailable
 from common.net import log
 from common.net.breaker import Breaker
 from common.settings import Redis
+
+if monkey.is_module_patched("socket") and not monkey.is_module_patched("ssl"):
+    monkey.patch_ssl()  # redis brings ssl; other processes do without
+
+import redis  # noqa: E402
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError  # noqa: E402
 
 SCRIPTS = Path(__file__).resolve().parent / "scripts"
 INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)

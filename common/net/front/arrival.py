@@ -16,7 +16,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from gevent import Timeout
-from gevent.ssl import SSLContext
 
 from common.errors import BadPacket, ConfigError
 from common.net.front.sockets import cooperative, raw
@@ -24,6 +23,8 @@ from common.net.front.web import WebConnection
 from common.wire import proxy
 
 if TYPE_CHECKING:
+    from gevent.ssl import SSLContext
+
     from common.net.front.front import Front
 
 COUNTERS = {

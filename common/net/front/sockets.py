@@ -7,12 +7,18 @@ made to behave alike.
 from __future__ import annotations
 
 import _socket
+from functools import cache
 from typing import Any
 
 from gevent.socket import socket as GeventSocket
-from gevent.ssl import SSLSocket, SSLWantReadError, SSLWantWriteError
 
-WAITS = (SSLWantReadError, SSLWantWriteError)
+
+@cache
+def _waits() -> tuple[type[OSError], ...]:
+    """Give what a socket with TLS raises where another would block; a gateway without TLS has no `ssl`."""
+    from gevent.ssl import SSLWantReadError, SSLWantWriteError
+
+    return (SSLWantReadError, SSLWantWriteError)
 
 
 class TlsSocket:
@@ -35,7 +41,7 @@ class TlsSocket:
         """
         try:
             sent: int = self._sock.send(data)
-        except WAITS:
+        except _waits():
             raise BlockingIOError from None
         return sent
 
@@ -51,7 +57,7 @@ class TlsSocket:
             data: bytes = self._sock.recv(size)
             while data and (waits := self._sock.pending()):
                 data += self._sock.recv(waits)
-        except WAITS:
+        except _waits():
             raise BlockingIOError from None
         return data
 
@@ -71,7 +77,7 @@ class TlsSocket:
 
 def is_tls(sock: Any) -> bool:
     """Tell whether a gevent socket speaks TLS."""
-    return isinstance(sock, SSLSocket)
+    return type(sock) is not GeventSocket
 
 
 def raw(sock: Any) -> Any:

@@ -7,7 +7,8 @@ import gevent
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.net.metrics import Metrics, render
+from common.net.exposition import render
+from common.net.metrics import Metrics
 from common.net.pulse import GC_THRESHOLDS, Lag, Pauses, Pulse, freeze_heap
 
 
