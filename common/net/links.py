@@ -34,6 +34,7 @@ from common.net.metrics import Counters
 from common.net.peer import Peer as Peer
 from common.net.rpc import Context, on_death
 from common.net.tasks import Tasks
+from common.net.turns import Turns
 from common.places import Places
 from common.rules.lease import Lease
 from common.rules.streams import Verdict
@@ -45,9 +46,6 @@ HIGH_WATER = 4
 
 RECONNECT_MS = 500
 """Longest pause between two tries to reach a peer."""
-
-SLICE = 0.002
-"""Seconds of handling after which other greenlets get their turn."""
 
 LOOK = 16
 """Items handled between two looks at the clock."""
@@ -163,6 +161,7 @@ class Links:
         self._refusals = Doubling()
         self._failures: defaultdict[str, Doubling] = defaultdict(Doubling)
         self._puller: Any = None
+        self._turns = Turns()
 
     def meet(self, names: Iterable[str]) -> None:
         """Name the processes to keep links with; both sides must name each other. All are down yet."""
@@ -354,7 +353,7 @@ class Links:
             self._end(peer)
 
     def _handle_slice(self, peer: Peer) -> None:
-        yield_at = time.monotonic() + SLICE
+        yield_at = self._turns.begin()
         while peer.incoming and peer.up and time.monotonic() < yield_at:
             items = peer.next_items()
             handled = self._handle(peer, items, yield_at)
@@ -362,6 +361,7 @@ class Links:
                 peer.put_back(items[handled:])
             else:
                 self._counters.discarded += len(items) - handled
+        self._turns.end()
 
     def _handle(self, peer: Peer, items: list[list[Any]], yield_at: float) -> int:
         """Handle items until the time is over or the stream ends; give how many that were."""
