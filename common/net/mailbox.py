@@ -226,6 +226,11 @@ def meta_key(user: str) -> str:
     return f"db_smeta:{{{user}}}"
 
 
+def newest_command(user: str) -> tuple[str, str, str]:
+    """Give the command that reads the seq given last; None when there was none."""
+    return "HGET", meta_key(user), "seq"
+
+
 def dead(store: Store, user: str) -> list[tuple[int, int, str, int]]:
     """Give what a mailbox gave up, oldest first: (seq, mid, reason, ms)."""
     rows = [text.decode().split(":") for text in store.call("LRANGE", f"db_dead:{{{user}}}", 0, -1)]

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from common.net import broadcasts, ledger
 from common.net.bodies import Bodies
-from common.net.mailbox import Acked, Loaded, Mailboxes, Note, acked, loaded
+from common.net.mailbox import Acked, Loaded, Mailboxes, Note, acked, loaded, newest_command
 from common.net.store import Script, Store, value
+from common.wire.names import product_of
 
 NO_BROADCASTS = -1
 """As `bafter`: leave broadcasts out."""
@@ -109,6 +110,20 @@ class Receiver:
             self._page(row, one, newest[row.product], bodies, now_ms)
             for row, one in zip(rows, loads, strict=True)
         ]
+
+    def newest(self, users: Sequence[str]) -> tuple[list[int], dict[str, int]]:
+        """Give the newest seq of each mailbox, 0 = none yet, and the newest bseq of their products.
+
+        One round trip of plain reads: what most of many mailboxes have to say is that nothing is new.
+        """
+        products = list(dict.fromkeys(product_of(user) for user in users))
+        commands = [broadcasts.newest_command(product) for product in products]
+        replies = self._store.run([*commands, *map(newest_command, users)])
+        answers = [value(reply) for reply in replies]
+        bseqs = map(broadcasts.newest, answers[: len(products)])
+        return [int(answer or 0) for answer in answers[len(products) :]], dict(
+            zip(products, bseqs, strict=True)
+        )
 
     def _passed(
         self, rows: Sequence[Asked], loads: list[Loaded], bodies: dict[int, bytes], now_ms: int

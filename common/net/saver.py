@@ -168,6 +168,12 @@ def mail_load_many(saver: Saver, rows: list[list[Any]]) -> list[list[Any]]:
     return [list(page) for page in saver.receiver.load_many([Asked(*row) for row in rows], saver.now_ms())]
 
 
+@SAVER.on("mail_newest")
+def mail_newest(saver: Saver, users: list[str]) -> list[Any]:
+    """Give [[the newest seq of each mailbox, 0 = none yet, …], {product: its newest bseq}]."""
+    return list(saver.receiver.newest(users))
+
+
 @SAVER.on("mail_ack")
 def mail_ack(saver: Saver, rows: list[list[Any]]) -> list[str]:
     """Move positions up: [user, device, seq or None, bseq or None] each.

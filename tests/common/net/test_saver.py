@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer
 TABLE = {
     *("mail_send", "mail_load", "mail_ack", "mail_seen", "device_mark", "bcast_send", "bcast_written"),
     *("ledger", "dead", "user_add", "user_info", "ban", "unban", "bans", "bans_of"),
-    *("mail_load_many", "mail_body", "tags_of", "logins_ended"),
+    *("mail_load_many", "mail_newest", "mail_body", "tags_of", "logins_ended"),
 }
 
 
@@ -57,6 +57,16 @@ def test_a_message_is_sent_read_acked_and_asked_about(saver: Saver) -> None:
     )
     assert calls.dead(saver, ALICE) == []
     assert all(map(is_plain, (asked, head, rows, calls.user_info(saver, ALICE))))
+
+
+def test_the_newest_numbers_are_those_a_read_to_the_end_would_give(saver: Saver) -> None:
+    calls.user_add(saver, "p/bob")
+    calls.mail_send(saver, "p", "bob", "", 1 << 44, b"hello", [ALICE], None, "d")
+    _, bseq, _ = calls.bcast_send(saver, "p", "", "", (1 << 44) + 1, b"all", None, "e")
+    asked = calls.mail_newest(saver, [ALICE, "p/bob", "q/nobody"])
+    assert asked == [[NOW_MS, 0, 0], {"p": bseq, "q": 1}]
+    page = calls.mail_load(saver, ALICE, "phone", 0, 0, 100, 262_144, False)
+    assert [asked[0][0], asked[1]["p"]] == page[4:6]
 
 
 def test_the_body_of_a_message_can_be_asked_for_until_its_only_receiver_has_it(saver: Saver) -> None:
