@@ -12,6 +12,7 @@ import struct
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import msgpack
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from common.errors import RequestError
 from common.keys import Secrets
 from common.net import log as logs
+from common.net.front import mirror
 from common.net.metrics import Metrics
 from common.places import Places
 from common.rules.rights import rights_of
@@ -101,6 +103,7 @@ class Client:
     def __init__(self, front: Any, number: int, truth: dict[tuple[str, int, int], bytes]) -> None:
         self.front, self.number, self._truth = front, number, truth
         self.user, self.device, self.kind = f"demo/u{number % 5}", "d", "web"
+        self.session = "session-0"
         self.epoch = number * 1_000
         self.rights = rights_of(None, None)
         self.rooms: tuple[Any, ...] = ()
@@ -335,6 +338,12 @@ class Scene:
     def tell(self, name: str, which: int, room: str) -> None:
         self.gateways[name].mirror.tell(WORLD)
 
+    def announce(self, name: str, which: int, room: str) -> None:
+        self.gateways[name].mirror.announce_more(WORLD)
+
+    def recount(self, name: str, which: int, room: str) -> None:
+        self.gateways[name].mirror.announce(WORLD)
+
     def digests(self, name: str, which: int, room: str) -> None:
         self.gateways[name].mirror.send_digests()
 
@@ -426,6 +435,8 @@ class Scene:
         for _ in range(6):
             for name, wire in self.wires.items():
                 self.gateways[name].mirror.tell(WORLD)
+                for _ in range(len(ROOMS) + 1):
+                    self.gateways[name].mirror.announce_more(WORLD)
                 while wire.to_world:
                     self._deliver_to_world(name)
             self.clock.now += 1.1
@@ -473,8 +484,8 @@ class Scene:
 
 
 OFTEN = ("publish", "publish", "publish", "hear_all", "hear_world", "hear_gateway", "tell", "join")
-USUAL = ("connect", "leave", "hang_up", "hear_all", "catch_up", "give_way", "queue_to_gateway")
-SELDOM = ("digests", "queue_to_world", "time_out", "cut", "begin_anew", "world_finds_silent")
+USUAL = ("announce", "connect", "leave", "hang_up", "hear_all", "catch_up", "give_way", "queue_to_gateway")
+SELDOM = ("digests", "recount", "queue_to_world", "time_out", "cut", "begin_anew", "world_finds_silent")
 RARE = ("long_silence", "sweep", "kill_world")
 WEIGHED = (*(8 * OFTEN), *(4 * USUAL), *(2 * SELDOM), *RARE)
 
@@ -486,6 +497,12 @@ def test_whatever_happens_to_links_and_processes_counts_fit_and_nothing_goes_mis
 ) -> None:
     # A walk by seed meets more than lists of steps would; a failing one is cut to its first steps.
     dice = random.Random(seed)
+    with patch.object(mirror, "ANNOUNCED_ROOMS", 1):
+        walk(dice, count)
+
+
+def walk(dice: random.Random, count: int) -> None:
+    """Take so many steps, then see whether all fits."""
     scene = Scene()
     for _ in range(count):
         step = getattr(scene, dice.choice(WEIGHED))

@@ -13,15 +13,17 @@ Source: docs/protocol.md, section 6, inbox.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from itertools import takewhile
+from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
+from gevent import sleep
 from gevent.event import Event
 
 from common.errors import RequestError
 from common.net.dbclient import Dbservers
 from common.net.front.box import Box
+from common.net.hall.pace import in_slices
 from common.net.log import get as get_log
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Acks:
         self._dbservers = dbservers
         self._clock = clock
         self._log = get_log()
-        self._moved: dict[Connection, None] = {}
+        self._moved: dict[Connection, float] = {}
         self._broadcasts: dict[Connection, float] = {}
         self._written: dict[Connection, float] = {}
         self._acks: Rows = {}
@@ -72,7 +74,7 @@ class Acks:
                 self._broadcasts.setdefault(connection, self._clock() + BROADCAST_SECONDS)
             return
         self._broadcasts.pop(connection, None)
-        self._moved[connection] = None
+        self._moved[connection] = 0.0
         if len(self._moved) >= AT_ONCE:
             self._full.set()
 
@@ -100,26 +102,31 @@ class Acks:
 
     def flush(self) -> None:
         """Tell storage all that is due; what it does not take is kept."""
-        moved, self._moved = self._moved, {}
-        for connection in [*moved, *self._due(self._broadcasts)]:
-            if connection.box is not None:
-                self._keep(_row(connection, connection.box))
+        for waiting in (self._moved, self._broadcasts):
+            for connection in self._due(waiting):
+                if connection.box is not None:
+                    self._keep(_row(connection, connection.box))
         for connection in self._due(self._written):
             if connection.box is not None and connection.box.seq.sent > connection.box.seq.acked:
                 self._note(connection, connection.box)
         acks, self._acks = self._acks, {}
-        for row in self._tell("mail_ack", acks).values():
+        for row in in_slices(self._tell("mail_ack", acks).values()):
             self._keep(row)
         seen, self._seen = self._seen, {}
         self._seen = self._tell("mail_seen", seen) | self._seen
 
-    def _due(self, waiting: dict[Connection, float]) -> list[Connection]:
-        """Take out those whose time has come."""
+    def _due(self, waiting: dict[Connection, float]) -> Iterator[Connection]:
+        """Take out those whose time has come; others get their turn after each few hundred."""
         now = self._clock()
-        due = [connection for connection, _ in takewhile(lambda one: one[1] <= now, waiting.items())]
-        for connection in due:
-            del waiting[connection]
-        return due
+        while True:
+            first = islice(waiting.items(), AT_ONCE)
+            due = [connection for connection, _ in takewhile(lambda one: one[1] <= now, first)]
+            for connection in due:
+                del waiting[connection]
+            yield from due
+            if len(due) < AT_ONCE:
+                return
+            sleep(0)
 
     def _note(self, connection: Connection, box: Box) -> None:
         """Note for the next call that a device is, or was, there, and the newest number written to it."""

@@ -33,7 +33,7 @@ TELL_SECONDS = 0.005
 """How long changes of counts gather."""
 CHUNK = 128
 """Members written to between two looks at the clock."""
-ANNOUNCED_ROOMS = 500
+ANNOUNCED_ROOMS = 200
 """Rooms in one announce item."""
 
 
@@ -46,6 +46,7 @@ class MirrorRoom:
         epoch, offset: what was forwarded last; epoch 0: nothing known yet.
         told: the (count, listening) the world has heard.
         named: the world wants the members by name.
+        unannounced: its stream began anew, and it has not heard where this room stands.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class MirrorRoom:
         "named",
         "offset",
         "told",
+        "unannounced",
         "world",
     )
 
@@ -75,6 +77,7 @@ class MirrorRoom:
         self.frames: list[bytes] = []
         self.told = (0, 0)
         self.named = False
+        self.unannounced = False
         self.changed = False
 
     @property
@@ -99,6 +102,7 @@ class Mirror:
         self.rooms: dict[str, MirrorRoom] = {}
         self.digests: dict[str, int] = {}
         self._dirty: dict[str, set[MirrorRoom]] = {}
+        self._unannounced: dict[str, list[MirrorRoom] | None] = {}
         self._tell = Event()
         self._fresh: dict[str, dict[MirrorRoom, None]] = {}
 
@@ -242,13 +246,15 @@ class Mirror:
         room.told = counts
 
     def run(self) -> None:
-        """Tell worlds of changed counts, for ever."""
+        """Tell worlds of changed counts, and of all rooms where a stream began anew, for ever."""
         while True:
             self._tell.wait()
             sleep(TELL_SECONDS)
             self._tell.clear()
             for world in list(self._dirty):
                 self.tell(world)
+            for world in list(self._unannounced):
+                self.announce_more(world)
 
     def tell(self, world: str) -> None:
         """Tell a world of all rooms whose counts changed, as far as its queue has space.
@@ -258,10 +264,11 @@ class Mirror:
         dirty = self._dirty.get(world)
         while dirty:
             room = dirty.pop()
+            introduced = self.introduce(room)
             counts = (room.count, room.listening)
             seats = [_seat(connection) for connection in room.members] if room.named else None
             if counts != room.told or seats is not None:
-                if self._links.send(world, pack_item(["count", room.key, *counts, seats])):
+                if introduced and self._links.send(world, pack_item(["count", room.key, *counts, seats])):
                     self.told(room, counts)
                 elif self._links.up(world):
                     dirty.add(room)
@@ -274,20 +281,60 @@ class Mirror:
             del self.rooms[room.key]
 
     def announce(self, world: str) -> None:
-        """Tell a world all its rooms, after its stream began anew."""
+        """Begin to tell a world all its rooms, after its stream began anew; `announce_more` goes on."""
+        self._unannounced[world] = None
+        self.announce_more(world)
+
+    def announce_more(self, world: str) -> None:
+        """Tell a world the next of all its rooms, each as it is now; nothing happens when it knows all.
+
+        A gateway may have a room for each of its clients; a part takes a ms or two.
+        """
+        if world not in self._unannounced:
+            return
+        rooms = self._unannounced[world]
+        part = [] if rooms is None else rooms[-ANNOUNCED_ROOMS:]
+        here = [room for room in part if room.unannounced and room.count and self.rooms.get(room.key) is room]
+        rows = [_row(room) for room in here]
+        is_last = rooms is not None and len(rooms) <= ANNOUNCED_ROOMS
+        sent = self._links.send(world, pack_item(["announce", rows, rooms is None, is_last]))
+        if sent:
+            for room in here:
+                self._announced(room)
+            if rooms is None:
+                self._unannounced[world] = self._untell_all(world)
+            else:
+                del rooms[-ANNOUNCED_ROOMS:]
+        if (sent and is_last) or not self._links.up(world):
+            del self._unannounced[world]
+        if self._unannounced:
+            self._tell.set()
+
+    def introduce(self, room: MirrorRoom) -> bool:
+        """Have the world hear where a room stands before anything else of it; False: it could not be told.
+
+        From the first it hears of a room on, the world sends what is new there.
+        """
+        if not room.unannounced or not room.count:
+            return True
+        if not self._links.send(room.world, pack_item(["announce", [_row(room)], False, False])):
+            return False
+        self._announced(room)
+        return True
+
+    def _announced(self, room: MirrorRoom) -> None:
+        room.unannounced = False
+        self.told(room, (room.count, room.listening))
+
+    def _untell_all(self, world: str) -> list[MirrorRoom]:
+        """Take it that a world has heard nothing; give its rooms."""
         for room in self._dirty.pop(world, ()):
             self._drop_if_empty(room)
         rooms = [room for room in self.rooms.values() if room.world == world]
-        self.digests[world] = 0
-        for start in range(0, max(1, len(rooms)), ANNOUNCED_ROOMS):
-            part = rooms[start : start + ANNOUNCED_ROOMS]
-            rows = [[r.key, r.count, r.listening, r.epoch, r.offset] for r in part]
-            last = start + ANNOUNCED_ROOMS >= len(rooms)
-            self._links.send(world, pack_item(["announce", rows, start == 0, last]))
         for room in rooms:
-            room.told = (0, 0)
-            room.named = False
-            self.told(room, (room.count, room.listening))
+            room.told, room.named, room.unannounced = (0, 0), False, True
+        self.digests[world] = 0
+        return rooms
 
     def name_members(self, key: str, wanted: bool, world: str) -> None:
         """The world wants (or no longer wants) a room's members by name."""
@@ -302,8 +349,13 @@ class Mirror:
     def send_digests(self) -> None:
         """Let each world compare what it counts with what it was told."""
         for world, digest in self.digests.items():
-            if not self._dirty.get(world):
+            if not self._dirty.get(world) and world not in self._unannounced:
                 self._links.send(world, pack_item(["digest", digest]))
+
+
+def _row(room: MirrorRoom) -> list[Any]:
+    """Give a room as it is announced."""
+    return [room.key, room.count, room.listening, room.epoch, room.offset]
 
 
 def _seat(connection: Connection) -> list[Any]:

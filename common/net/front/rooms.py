@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from common.errors import DeadlineExceeded, Forbidden, Full, NotJoined, RequestError, Unavailable
+from common.errors import Busy, DeadlineExceeded, Forbidden, Full, NotJoined, RequestError, Unavailable
 from common.net.front.connection import Connection
 from common.net.front.front import OPS, Front
 from common.net.front.mirror import MirrorRoom
@@ -80,6 +80,8 @@ def ask_join(
     counts = (room.count, room.listening + listens - room.members.get(connection, False))
     asking = item("join", key, counts, at, listens)
     try:
+        if not front.mirror.introduce(room) and front.process.links.up(world):
+            raise Busy(f"the way to {world} is full")
         front.forward(connection, number, world, finish, asking, fail, Joining(room, listens, counted))
     except RequestError:
         room.joining -= counted

@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 
 from common.net.dbclient import Dbservers
@@ -205,3 +206,37 @@ def test_reports_that_wait_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyP
     reported(scene)
     scene.store.away = False
     assert [user for user, _ in reported(scene)] == ["demo/u0", "demo/u1"]
+
+
+def test_others_run_while_the_acks_of_a_broadcast_to_all_are_gathered(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = [scene.connection(f"u{number}") for number in range(3 * AT_ONCE)]
+    for connection in everybody:
+        scene.ack(connection, bseq=5)
+    kept: list[int] = []
+    turns: list[int] = []
+    keep = scene.acks._keep
+    monkeypatch.setattr(scene.acks, "_keep", lambda row: (kept.append(1), keep(row)))
+    scene.clock.now += BROADCAST_SECONDS
+
+    def another() -> None:
+        while len(kept) < len(everybody):
+            turns.append(len(kept))
+            gevent.sleep(0)
+
+    other = gevent.spawn(another)
+    assert len(scene.told()) == len(everybody)
+    other.join(1)
+    assert {AT_ONCE, 2 * AT_ONCE} <= set(turns)
+
+
+def test_what_is_acked_by_who_leaves_while_acks_are_gathered_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = [scene.connection(f"u{number}") for number in range(2 * AT_ONCE)]
+    for connection in everybody:
+        scene.ack(connection, bseq=5)
+    scene.clock.now += BROADCAST_SECONDS
+    gevent.spawn(scene.end, everybody[-1])
+    assert sorted(row[0] for row in scene.told()) == sorted(one.user for one in everybody)
