@@ -93,6 +93,13 @@ class Gateway:
     drain_per_second: int = option(
         500, "connections told to leave while draining, unless a stop needs more", unit="connections/s", low=1
     )
+    door_wait: float = option(
+        10.0,
+        "a gateway that starts lets clients in without the processes it needs after this",
+        unit="s",
+        low=0,
+        high=300,
+    )
     stop_timeout: float = option(
         3.0,
         "time to leave at a planned stop; all are told in its first half, who is left is kicked",

@@ -9,16 +9,16 @@ clients ── TCP, HTTP ──▶ connections ── link ──▶ worlds, ses
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from gevent import sleep
 
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front import keeping, leaving, login, pages, people, polls, rooms, upgrade  # noqa: F401 - fill tables
+from common.net.front.announcing import Announcing
 from common.net.front.arrival import COUNTERS as ARRIVAL_COUNTERS
 from common.net.front.broadcast import Broadcasts
-from common.net.front.certificate import Certificate
-from common.net.front.connection import Connection
 from common.net.front.front import COUNTERS, Front
 from common.net.front.listener import Door, Listener, Place
 from common.net.front.mirror import Mirror
@@ -31,18 +31,22 @@ from common.net.links import Peer
 from common.net.process import Process, Service, main
 from common.rules.tags import as_tags
 from common.settings import TokenKey
-from common.wire.batch import pack_item
 from common.wire.codec import encode, inbox_frame
 from common.wire.names import uid_of
 from common.wire.tokens import check_keys
+
+if TYPE_CHECKING:
+    from common.net.front.certificate import Certificate
 
 LINK = Handlers("gateway links")
 RPC = Handlers("gateway rpc")
 DIGEST_EVERY = 5.0
 CERTIFICATE_EVERY = 2.0
-ANNOUNCED = 500
-"""Connections, or watched users, in one announce item."""
 WILDCARDS = ("0.0.0.0", "::", "")
+DOOR_STEP = 0.02
+"""How often a gateway that starts looks whether it can let clients in."""
+SERVING = ("ready", "draining")
+"""States of a dbserver, in the directory, that answers for mailboxes."""
 
 
 class Gateway(Service):
@@ -60,14 +64,24 @@ class Gateway(Service):
         check_keys(keys)
         dbservers = Dbservers(process.callers, places, process.index)
         self.front = Front(process, self.mirror, keys, Ids(dbservers), dbservers)
+        self.announcing = Announcing(self.front)
         self.broadcasts = Broadcasts(self.front)
         self.subscribing = Subscribing(self.front)
-        tls = settings.tls_certificate
-        self.certificate = Certificate(tls, settings.tls_key) if tls else None
+        self.certificate = self._certificate()
         process.metrics.counters.declare(ARRIVAL_COUNTERS)
         self.door = Door(self.front, places.host, self._listening(), self.certificate)
         web_socket = places.web_socket(process.index)
+        self._was_open = False
         self.siblings = Listener(web_socket, False, lambda: True, self._take_sibling)
+
+    def _certificate(self) -> Certificate | None:
+        """Give what TLS is done with, where it is wanted; only then does `ssl` take its memory."""
+        settings = self.process.settings.gateway
+        if not settings.tls_certificate:
+            return None
+        from common.net.front.certificate import Certificate
+
+        return Certificate(settings.tls_certificate, settings.tls_key)
 
     def _listening(self) -> list[Place]:
         """Name the ports of this gateway."""
@@ -97,8 +111,8 @@ class Gateway(Service):
         tasks, metrics = self.process.tasks, self.process.metrics
         self.front.start()
         self.siblings.open()
-        self.door.open()
-        tasks.spawn("door", self.door.run, core=True)
+        self.door.bind()
+        tasks.spawn("door", self.keep_door, core=True)
         tasks.spawn("mirror", self.mirror.run, core=True)
         tasks.every("digests", DIGEST_EVERY, self.mirror.send_digests)
         tasks.every("polls", SWEEP_SECONDS, self.front.polls.step)
@@ -115,6 +129,32 @@ class Gateway(Service):
         )
         metrics.gauge("rooms", "rooms with members here", lambda: len(self.mirror.rooms))
         metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
+
+    def missing(self) -> list[str]:
+        return [] if self._was_open else ["clients are not let in yet"]
+
+    def keep_door(self) -> None:
+        """Let clients in once this gateway can serve them, or has waited long enough; for ever."""
+        waited = self.process.settings.gateway.door_wait
+        until = time.monotonic() + waited
+        while (away := self._away()) and time.monotonic() < until:
+            sleep(DOOR_STEP)
+        if self.process.state == "starting":
+            if away:
+                self.process.log.warning("clients are let in without", away=away, waited=waited)
+            self.door.open()
+        self._was_open = True
+        self.door.run()
+
+    def _away(self) -> list[str]:
+        """Name those without whom clients would be refused: links, function, all dbservers."""
+        directory, dbservers = self.process.directory, self.process.places.dbservers
+        away = [name for name in self.peers() if not self.process.links.up(name)]
+        if not directory:
+            away.append("function")
+        if not any(name in directory and directory[name][2] in SERVING for name in dbservers):
+            away.append("dbserver")
+        return away
 
     def stop(self) -> None:
         seconds = self.process.settings.gateway.stop_timeout
@@ -137,10 +177,12 @@ class Gateway(Service):
             "requests": len(front.requests),
             "stuck": len(front.stuck),
             "untold": len(front.mail.untold),
+            "announcing": len(self.announcing),
         }
 
     def link_down(self, peer: str) -> None:
         self.front.requests.lost(peer)
+        self.announcing.end(peer)
 
     def link_turn(self, peer: str) -> None:
         self.mirror.turn(peer)
@@ -149,28 +191,7 @@ class Gateway(Service):
         if peer in self.process.places.worlds:
             self.mirror.announce(peer)
         else:
-            self._announce_logins(peer)
-            self.front.mail.read_all(self._logins_of(peer))
-
-    def _logins_of(self, session: str) -> list[Connection]:
-        owner = self.process.places.session_of
-        return [one for one in self.front.connections.values() if owner(one.user) == session]
-
-    def _announce_logins(self, session: str) -> None:
-        """Tell a session process all logins and watches that are its business."""
-        owner = self.process.places.session_of
-        logins = [
-            [c.number, c.user, c.device, c.kind, c.epoch, c.epoch // 1000, c.tags]
-            for c in self._logins_of(session)
-        ]
-        watched = [user for user in self.front.watchers if owner(user) == session]
-        for kind, rows in (("announce", logins), ("watches", watched)):
-            parts: list[Any] = list(parts_of(rows, ANNOUNCED)) or [[]]
-            for index, part in enumerate(parts):
-                item = [kind, part, index == 0, index == len(parts) - 1]
-                if not self.process.links.send(session, pack_item(item)):
-                    self.process.log.error("announce did not fit the link", session=session, kind=kind)
-                    return
+            self.announcing.begin(peer)
 
     def _others(self) -> dict[str, list[str]]:
         """Name the other gateways: door -> "host:port" as clients reach them, where that is known."""
@@ -189,11 +210,6 @@ class Gateway(Service):
             self.process.state = "draining"
         self.door.close()
         leaving.tell_all(self.front, self._others(), within)
-
-
-def parts_of(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cut rows into parts of at most `size`."""
-    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 @LINK.on("ok")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.cluster.cluster import FULL, Cluster
+from tests.cluster.raw import Raw
 
 KILLS = 20
 AWAY_SECONDS = 60.0 if FULL else 10.0
@@ -23,6 +24,26 @@ def test_a_process_killed_twenty_times_in_a_row_comes_back(cluster: Cluster) -> 
     for _ in range(KILLS):
         cluster.wait_restarted("session-0", cluster.kill("session-0"))
     assert states(cluster) <= {"RUNNING", "STARTING"}
+    cluster.wait_ready(30)
+
+
+def knock(cluster: Cluster, gateway: int) -> Raw:
+    """Give the first connection a gateway takes."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return Raw(cluster.tcp(gateway))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, cluster.log_ends()
+            time.sleep(0.01)
+
+
+def test_whoever_a_restarted_gateway_lets_in_is_served_at_once(cluster: Cluster) -> None:
+    cluster.wait_restarted("gateway-0", cluster.kill("gateway-0"))
+    for number in range(8):
+        with knock(cluster, 0) as client:
+            assert client.hello(cluster.token(f"restart{number}"))["inbox"] is not None
+            assert client.ok("join", {"room": f"plaza/restart.{number}"})["count"] == 1
     cluster.wait_ready(30)
 
 

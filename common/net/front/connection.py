@@ -74,6 +74,7 @@ class Connection:
         number: unique in this gateway's life.
         address: where it came from; "" once it is logged in.
         user: "product/uid"; "" until the login is finished.
+        session: the process that owns its user; "" until then.
         epoch: login epoch given by session.
         rooms: where it is a member.
         box: its mailbox; None before the login and after the end.
@@ -97,6 +98,7 @@ class Connection:
         "outbox",
         "rights",
         "rooms",
+        "session",
         "tags",
         "user",
         "watching",
@@ -112,6 +114,7 @@ class Connection:
         self.number = number
         self.address = address
         self.user = ""
+        self.session = ""
         self.device = ""
         self.kind = ""
         self.epoch = 0

@@ -196,9 +196,8 @@ class Front:
 
     def close_login(self, connection: Connection, bye: bool) -> None:
         """Tell session that a login has ended."""
-        user = connection.user
-        item = ["close", connection.number, user, connection.device, connection.epoch, bye]
-        self.process.links.send(self.process.places.session_of(user), pack_item(item))
+        item = ["close", connection.number, connection.user, connection.device, connection.epoch, bye]
+        self.process.links.send(connection.session, pack_item(item))
 
     def linger(self, sock: Any, words: bytes) -> None:
         """Let a socket's last words go out."""

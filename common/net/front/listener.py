@@ -15,17 +15,19 @@ import errno
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gevent import get_hub, sleep
 from gevent.event import Event
 
 from common.errors import ConfigError
 from common.net.front.arrival import Arrival
-from common.net.front.certificate import Certificate
 from common.net.front.front import Front
 from common.net.log import Doubling
 from common.rules.limits import TokenBucket, wait_for
+
+if TYPE_CHECKING:
+    from common.net.front.certificate import Certificate
 
 READABLE = 1
 BACKLOG = 1024
@@ -67,11 +69,11 @@ class Listener:
         self._sock: Any = None
         self._io: Any = None
 
-    def open(self) -> None:
-        """Listen; nothing happens if it does already.
+    def bind(self) -> None:
+        """Take the address, and let nobody in yet; nothing happens if it is taken already.
 
         Raises:
-            ConfigError: the port is taken.
+            ConfigError: another process has it.
         """
         if self._sock is not None:
             return
@@ -82,15 +84,32 @@ class Listener:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
         try:
             sock.bind(self._address)
-            sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
-            where = self._address if isinstance(self._address, str) else "{}:{}".format(*self._address)
-            raise ConfigError(f"cannot listen on {where}: {error.strerror}; set ROOST_PORT") from None
+            raise self._refused(error) from None
         sock.setblocking(False)
         self._sock = sock
-        self._io = get_hub().loop.io(sock.fileno(), READABLE)
+
+    def open(self) -> None:
+        """Listen; nothing happens if it does already.
+
+        Raises:
+            ConfigError: the port is taken.
+        """
+        if self._io is not None:
+            return
+        self.bind()
+        try:
+            self._sock.listen(BACKLOG)
+        except OSError as error:
+            self.close()
+            raise self._refused(error) from None
+        self._io = get_hub().loop.io(self._sock.fileno(), READABLE)
         self.resume()
+
+    def _refused(self, error: OSError) -> ConfigError:
+        where = self._address if isinstance(self._address, str) else "{}:{}".format(*self._address)
+        return ConfigError(f"cannot listen on {where}: {error.strerror}; set ROOST_PORT")
 
     def resume(self) -> None:
         """Go on accepting; nothing happens if it does."""
@@ -107,8 +126,9 @@ class Listener:
         """Stop listening."""
         if self._sock is None:
             return
-        self._io.stop()
-        self._io.close()
+        if self._io is not None:
+            self._io.stop()
+            self._io.close()
         self._sock.close()
         self._sock = self._io = None
         self._remove_file()
@@ -171,6 +191,15 @@ class Door:
         self._failures = Doubling()
         rate = front.settings.accept_per_second
         self._rate = TokenBucket(rate, rate)
+
+    def bind(self) -> None:
+        """Take the ports, and let nobody in yet.
+
+        Raises:
+            ConfigError: one is taken.
+        """
+        for listener in self._listeners:
+            listener.bind()
 
     def open(self) -> None:
         """Let clients in.

@@ -111,6 +111,7 @@ def _opened(request: Request, value: list[Any]) -> None:
     front = connection.front
     epoch, _since = value
     connection.user, connection.device, connection.kind = claims.user, login.device, login.kind
+    connection.session = request.peer
     connection.epoch, connection.exp = epoch, last_second(claims)
     connection.rights = rights_of(claims.rooms, claims.scopes)
     connection.tags = front.tags(as_tags(claims.tags))
@@ -137,6 +138,7 @@ def _refused(request: Request, error: RequestError) -> None:
     login: Login = request.subject
     connection, front = request.connection, request.connection.front
     connection.user, connection.device = login.claims.user, login.device
+    connection.session = request.peer
     front.close_login(connection, False)
     connection.user = ""
     front.refuse_login(connection, request.number, error)

@@ -3,7 +3,7 @@
     login     session opened it ─▶ mailbox read from the device's position ─▶ welcome, backlog
     live      session: `kept` ─▶ next in the stream: written; a hole before it: mailbox read
     acks      see common/net/front/acks.py
-    stream    with a session begun anew: all its users' mailboxes are read again
+    stream    with a session begun anew: its users' mailboxes that hold more than was sent are read
 
 A login is registered with session before its mailbox is read, and a sender appends
 before it asks session, so one of the two sees the other. Reads gather: a few greenlets
@@ -32,7 +32,7 @@ from common.net.tasks import Tasks
 from common.rules.inbox import Verdict
 from common.wire.batch import pack_item
 from common.wire.codec import inbox_frame
-from common.wire.names import uid_of
+from common.wire.names import product_of, uid_of
 
 if TYPE_CHECKING:
     from common.net.front.connection import Connection
@@ -92,12 +92,24 @@ class Mail:
         self._wanted[connection] = None
         self._wake.set()
 
-    def read_all(self, connections: Sequence[Connection]) -> None:
-        """Read the mailboxes of all these again: something may have passed them by."""
-        for connection in connections:
-            if connection.box is not None and connection.box.loaded:
-                connection.box.behind = True
-                self.want(connection)
+    def read_newer(self, connections: Sequence[Connection]) -> None:
+        """Have those mailboxes read that hold more than was sent: something may have passed them by.
+
+        One that is being read for the first time is read again: it may have been asked before.
+
+        Raises:
+            Unavailable, DeadlineExceeded: storage does not say; nothing was done.
+        """
+        seqs, bseqs = self._dbservers.call("mail_newest", [connection.user for connection in connections])
+        for connection, seq in zip(connections, seqs, strict=True):
+            box = connection.box
+            if box is None:
+                continue
+            bseq = bseqs[product_of(connection.user)]
+            if not box.loaded or seq > box.seq.sent or bseq > box.bseq.sent:
+                box.behind = True
+                if box.wants_read:
+                    self.want(connection)
 
     def _read_loop(self) -> None:
         while True:

@@ -62,6 +62,11 @@ class Letterbox:
         if method == "mail_load_many":
             self.asked += args[0]
             return [self._load(*row) for row in args[0]]
+        if method == "mail_newest":
+            return [
+                [newest_of(self.messages.get(user, [])) for user in args[0]],
+                {user.partition("/")[0]: newest_of(self.broadcasts) for user in args[0]},
+            ]
         if method == "mail_ack":
             self.acks += args[0]
             return [self._ack(*row) for row in args[0]]
@@ -101,3 +106,8 @@ class Letterbox:
                 return ("seq", "bseq")[which]
             position[which] = max(position[which], number or 0)
         return "ok"
+
+
+def newest_of(entries: list[Entry]) -> int:
+    """Give the number given last, 0 = none."""
+    return entries[-1][0] if entries else 0

@@ -92,6 +92,7 @@ class Site:
             links=self.links,
             callers=SimpleNamespace(call=lambda *call, **options: self.calls(*call, **options)),
             state="ready",
+            directory={},
             metrics=Metrics("gateway-0"),
             log=logs.get(),
             tasks=Tasks(logs.get()),
@@ -147,6 +148,15 @@ class Site:
         self.links.sent.remove(found[0])
         return found[0]
 
+    def listed(self, kind: str) -> list[Any]:
+        """Wait until a list of this kind (announce, watches) has been told to its end; give its rows."""
+        rows: list[Any] = []
+        while True:
+            _, (_, part, _, last) = self.asked(kind)
+            rows += part
+            if last:
+                return rows
+
     def answer(self, kind: str, value: Any) -> list[Any]:
         """Answer the next request of a kind with `ok`; give the item that asked."""
         peer, item = self.asked(kind)
@@ -200,6 +210,8 @@ class Site:
 
 def empty_mailboxes(peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
     """Answer for a dbserver that keeps nothing."""
+    if method == "mail_newest":
+        return [[0] * len(args[0]), dict.fromkeys([user.partition("/")[0] for user in args[0]], 0)]
     return [[[], [], False, False, 0, 0, 0, 0] for _ in args[0]] if method == "mail_load_many" else None
 
 

@@ -89,7 +89,7 @@ def test_tags_travel_to_session_with_the_login_and_the_announcement(site: Site) 
     assert read(client)[:2] == ("ok", 1)
     site.links.take()
     site.gateway.link_up(site.process.places.session_of("demo/ann"))
-    assert site.asked("announce")[1][1][0][6] == ["de", "ios"]
+    assert site.listed("announce")[0][6] == ["de", "ios"]
 
 
 def test_a_kept_one_goes_into_each_stream_of_broadcasts(site: Site) -> None:

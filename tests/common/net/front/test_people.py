@@ -155,7 +155,7 @@ def test_a_watch_while_session_is_away_is_told_when_it_is_back(site: Site, clien
     assert read(client)[2]["users"] == [{"uid": uid, "online": None}]
     site.links.down = set()
     site.gateway.link_up("session-0")
-    assert site.asked("watches")[1][1] == [f"demo/{uid}"]
+    assert site.listed("watches") == [f"demo/{uid}"]
 
 
 def test_only_so_many_users_are_watched(make_site: MakeSite) -> None:
