@@ -217,7 +217,12 @@ def test_others_run_while_the_acks_of_a_broadcast_to_all_are_gathered(
     kept: list[int] = []
     turns: list[int] = []
     keep = scene.acks._keep
-    monkeypatch.setattr(scene.acks, "_keep", lambda row: (kept.append(1), keep(row)))
+
+    def counted(row: list[Any]) -> None:
+        kept.append(1)
+        keep(row)
+
+    monkeypatch.setattr(scene.acks, "_keep", counted)
     scene.clock.now += BROADCAST_SECONDS
 
     def another() -> None:
