@@ -101,7 +101,7 @@ class Mail:
     def read_newer(self, connections: Sequence[Connection]) -> None:
         """Have those mailboxes read that hold more than was sent: something may have passed them by.
 
-        One that is being read for the first time is read again: it may have been asked before.
+        One that is being read for the first time, of which nothing was sent, is read again behind that.
 
         Raises:
             Unavailable, DeadlineExceeded: storage does not say; nothing was done.
@@ -112,7 +112,7 @@ class Mail:
             if box is None:
                 continue
             bseq = bseqs[product_of(connection.user)]
-            if not box.loaded or seq > box.seq.sent or bseq > box.bseq.sent:
+            if seq > box.seq.sent or bseq > box.bseq.sent:
                 box.behind = True
                 if box.wants_read:
                     self.want(connection)

@@ -218,7 +218,7 @@ def test_others_run_while_the_acks_of_a_broadcast_to_all_are_gathered(
     turns: list[int] = []
     keep = scene.acks._keep
 
-    def counted(row: Any) -> None:
+    def counted(row: list[Any]) -> None:
         kept.append(1)
         keep(row)
 
