@@ -36,8 +36,8 @@ class Size:
     connections: int
     gateways: int
     room_size: int = 1_000
-    logins_at_once: int = 4
-    window: int = 128
+    logins_at_once: int = 3
+    window: int = 512
     ping_every: float = 100.0
     idle: float = 20.0
     settle: float = 15.0
