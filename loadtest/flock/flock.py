@@ -198,7 +198,7 @@ class Flock:
 
     def _dial(self, slot: int, port: int) -> None:
         try:
-            descriptor, is_connected = dial(self.plan.address, self.plan.host, port)
+            descriptor, is_connected = dial(self.plan.address(slot), self.plan.host, port)
         except OSError as error:
             self._failed(slot, error)
             return

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+PER_ADDRESS = 5_000
+"""Clients with one source address. Of its 28,232 ports towards a gateway the kernel takes every second one
+first, and tries them one after the other: at 14,000 in use a connect costs more than the login behind it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -18,7 +22,7 @@ class Plan:
         rooms: client n joins room n mod rooms, so that a room is spread over all flocks; 0: see `rooms_of`.
         rooms_of: clients that share a room, one after the other; 0: nobody joins any.
         token_key: the cluster's key (HS256).
-        source: which source address, 127.x.y.1; each gives 28,000 ports towards a gateway.
+        source: which source addresses: 127.x.y.1 and so on, one for each few thousand clients.
         carrier: "tcp", or one of loadtest/wires.py; those by requests only log in and listen.
         tls: shake hands first; any certificate is taken.
         raw: a bare server (loadtest/bench/bare.py) is at the other end: no login. Reading is the
@@ -67,7 +71,6 @@ class Plan:
         """Give a room's name."""
         return f"plaza/{self.room}.{number}"
 
-    @property
-    def address(self) -> str:
-        """Give the address the clients come from."""
-        return f"127.{1 + self.source // 256}.{self.source % 256}.1"
+    def address(self, slot: int) -> str:
+        """Give the address the client at a place in the flock comes from."""
+        return f"127.{1 + self.source // 256}.{self.source % 256}.{1 + slot // PER_ADDRESS}"
