@@ -59,6 +59,9 @@ class Gateway:
     park_after: float = option(
         1.5, "quiet time after which a connection gives its greenlet back", unit="s", low=0.05, high=60
     )
+    look_every_ms: float = option(
+        0.0, "pause between two looks at the sockets: a delay that saves CPU", unit="ms", low=0, high=50
+    )
     packet_bytes: int = option(65_536, "largest packet from a client", unit="bytes", low=1024, high=786_432)
     packets_per_second: int = option(
         1_000, "packets a connection may send, sustained; twice that in a burst", unit="packets/s", low=1

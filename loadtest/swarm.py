@@ -64,6 +64,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--ping-every", type=float, default=100.0, help="seconds between pings of a client")
     parser.add_argument("--report-every", type=float, default=1.0, help="seconds between two reports")
     parser.add_argument("--window", type=int, default=256, help="logins of a flock under way at once")
+    parser.add_argument(
+        "--look-every", type=float, default=0.0, help="seconds between two looks of a flock at its sockets"
+    )
     parser.add_argument("--logins-at-once", type=int, default=4, help="flocks that come in at the same time")
 
 
@@ -152,6 +155,7 @@ class Flock(User):
             "window": options.window,
             "resumes": RESUMES,
             "ping_every": options.ping_every,
+            "look_every": options.look_every,
         }
 
     def order(self, do: str, **arguments: Any) -> Any:

@@ -28,6 +28,7 @@ from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
 from common.net.front.web import WebConnection
 from common.net.idrange import Ids
 from common.net.links import Peer
+from common.net.moderation import Moderation
 from common.net.process import Process, Service, main
 from common.rules.tags import as_tags
 from common.settings import TokenKey
@@ -69,6 +70,7 @@ class Gateway(Service):
         self.subscribing = Subscribing(self.front)
         self.certificate = self._certificate()
         process.metrics.counters.declare(ARRIVAL_COUNTERS)
+        self.moderation = Moderation(settings.look_every_ms / 1000)
         self.door = Door(self.front, places.host, self._listening(), self.certificate)
         web_socket = places.web_socket(process.index)
         self._was_open = False
@@ -109,6 +111,7 @@ class Gateway(Service):
 
     def start(self) -> None:
         tasks, metrics = self.process.tasks, self.process.metrics
+        self.moderation.start()
         self.front.start()
         self.siblings.open()
         self.door.bind()
@@ -164,6 +167,7 @@ class Gateway(Service):
         leaving.send_off(self.front)
         self.siblings.close()
         self.front.stop()
+        self.moderation.stop()
 
     def fenced(self) -> None:
         self.process.log.warning("clients may have missed messages", connections=self.connections())

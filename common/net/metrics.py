@@ -145,7 +145,7 @@ def _of_the_process() -> Iterator[Family]:
     yield _plain("process_virtual_memory_bytes", "address space", stat["vsize"])
     yield _plain("process_resident_memory_bytes", "resident memory", stat["rss"] * PAGE)
     yield _plain("process_start_time_seconds", "start, in unix seconds", booted + stat["starttime"] / TICKS)
-    yield _plain("process_open_fds", "open file descriptors", len(os.listdir(PROC / "fd")))
+    yield _plain("process_open_fds", "open file descriptors", _descriptors())
     yield _plain("process_max_fds", "descriptors it may have", float(limits[0]))
     counted = [["process_cpu_seconds_total", {}, seconds]]
     yield ["process_cpu_seconds", "counter", "processor time, user and system", counted]
@@ -153,3 +153,9 @@ def _of_the_process() -> Iterator[Family]:
 
 def _plain(name: str, text: str, value: float) -> Family:
     return [name, "gauge", text, [[name, {}, value]]]
+
+
+def _descriptors() -> int:
+    """Count what is open: Linux 6.2 and later tell it as a size; to list 18,000 takes 20 ms."""
+    folder = PROC / "fd"
+    return os.stat(folder).st_size or len(os.listdir(folder))

@@ -42,6 +42,7 @@ class Conductor:
             publish_rate=0.0,
             publish_bytes=size.bytes,
             ping_every=size.ping_every,
+            look_every=size.look_every,
             report_every=REPORT_SECONDS,
             window=size.window,
             logins_at_once=size.logins_at_once,

@@ -19,6 +19,7 @@ class Size:
         window: logins under way in each of these; in a storm in every flock.
         ping_every: seconds between two pings of a client.
         idle: seconds an idle cluster is looked at, in the phase of that name.
+        look_every: seconds between two looks of a flock at its sockets.
         settle: seconds of quiet behind the last login and between phases.
         hold: seconds.
         messages, unicasts: room messages, and unicasts by REST, a second, while holding.
@@ -38,7 +39,8 @@ class Size:
     room_size: int = 1_000
     logins_at_once: int = 3
     window: int = 512
-    ping_every: float = 100.0
+    ping_every: float = 110.0
+    look_every: float = 0.01
     idle: float = 20.0
     settle: float = 15.0
     hold: float = 600.0

@@ -71,6 +71,7 @@ class Flock:
         self._returning = Returning()
         self._publisher = Publisher(plan, self.members, self.ledger, self.write)
         self._poll = select.epoll()
+        self._looked_at = 0.0
         self._entering = 0
         self._begun = 0
         self._target = 0
@@ -142,6 +143,7 @@ class Flock:
         Returns:
             True when an order waits on stdin.
         """
+        self._pause()
         due = min(self._lag.due, self._publisher.due) - time.monotonic()
         ordered, slot_of = False, self.members.slot_of
         for descriptor, _events in self._poll.poll(max(0.0, min(wait, due)), AT_ONCE):
@@ -156,6 +158,13 @@ class Flock:
         self._publisher.step(now, unix_us)
         self._fill(now)
         return ordered
+
+    def _pause(self) -> None:
+        if self.plan.look_every:
+            left = self._looked_at + self.plan.look_every - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            self._looked_at = time.monotonic()
 
     def listen(self) -> None:
         """Serve until an order comes on stdin."""

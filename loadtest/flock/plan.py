@@ -30,6 +30,7 @@ class Plan:
         window: logins under way at once.
         resumes: every so-many-th client keeps its resume token, and is one of those a storm takes; 0: none.
         ping_every: seconds between two pings of a client; 0: none.
+        look_every: seconds between two looks at the sockets: delays what is heard, and saves CPU.
         patience: seconds a drill may take.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     window: int = 256
     resumes: int = 0
     ping_every: float = 0.0
+    look_every: float = 0.0
     patience: float = 120.0
 
     @property
