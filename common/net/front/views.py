@@ -43,12 +43,10 @@ class Seat:
         centre: the middle of what it watches; NOWHERE: it is told nothing of cells.
         held: cells its client may know something of.
         stale: it has missed something; until it is told all again it is told nothing.
-        asked: the world knows.
         offset: of the newest tick.
     """
 
     __slots__ = (
-        "asked",
         "centre",
         "columns",
         "connection",
@@ -73,7 +71,7 @@ class Seat:
         self.columns = self.rows = 0
         self.centre = NOWHERE
         self.held: tuple[int, ...] = ()
-        self.stale = self.asked = False
+        self.stale = False
         self.offset = 0
 
     def caught_up(self, connection: Connection, offset: int) -> None:
@@ -88,12 +86,14 @@ class LineSeats:
     Attributes:
         seats: connection number -> seat.
         centres: centre -> those with it.
+        unasked: those for whom the world could not be asked yet.
     """
 
-    __slots__ = ("centres", "seats")
+    __slots__ = ("centres", "seats", "unasked")
 
     def __init__(self) -> None:
         self.seats: dict[int, Seat] = {}
+        self.unasked: dict[Seat, None] = {}
         self.centres: defaultdict[int, dict[Seat, None]] = defaultdict(dict)
 
     def put(self, seat: Seat, centre: int) -> None:
@@ -142,6 +142,7 @@ class Views:
         connection.covered(seat)
         line = self._lines[seat.key]
         line.put(seat, NOWHERE)
+        line.unasked.pop(seat, None)
         del line.seats[connection.number]
         if not line.seats:
             del self._lines[seat.key]
@@ -153,24 +154,25 @@ class Views:
             self.leave(connection)
             self._links.send(seat.world, pack_item(["exit", 0, connection.number, not gone_for_good]))
 
-    def seat(self, key: str, number: int) -> Seat | None:
-        """Give a connection's seat in a line."""
-        line = self._lines.get(key)
-        return line.seats.get(number) if line is not None else None
-
     def placed(self, seat: Seat, columns: int, rows: int) -> None:
         """The world has let a seat in: its client knows nothing, and will be told all."""
         seat.columns, seat.rows = columns, rows
         seat.held = ()
-        seat.stale = seat.asked = False
+        seat.stale = False
         seat.connection.covered(seat)
-        self._lines[seat.key].put(seat, NOWHERE)
+        line = self._lines[seat.key]
+        line.unasked.pop(seat, None)
+        line.put(seat, NOWHERE)
 
     def renew(self, seat: Seat) -> None:
         """Ask the world to tell a seat all it sees; until then it is told nothing."""
+        line = self._lines[seat.key]
         seat.stale = True
-        self._lines[seat.key].put(seat, NOWHERE)
-        seat.asked = self._links.send(seat.world, pack_item(["again", seat.connection.number]))
+        line.put(seat, NOWHERE)
+        if self._links.send(seat.world, pack_item(["again", seat.connection.number])):
+            line.unasked.pop(seat, None)
+        else:
+            line.unasked[seat] = None
 
     # worlds
 
@@ -212,13 +214,17 @@ class Views:
         line = self._lines.get(key)
         if line is None:
             return
+        for unasked in list(line.unasked):
+            self.renew(unasked)
         left = dict(acks)
         self._write_changes(line, tick, dict(cells), to_all, left)
         whole = dict(fulls)
+        yield_at = time.monotonic() + self._slice
         for number, centre, before in centres:
             seat = line.seats.get(number)
             if seat is not None and seat.columns:
                 self._recentre(line, seat, tick, centre, before == NOWHERE, whole)
+            yield_at = self._breathe(yield_at)
         own = Acks(key.split("/")[1], tick)
         for number, frame in [*to_one, *((number, own.frame(ack)) for number, ack in left.items())]:
             seat = line.seats.get(number)
@@ -233,6 +239,8 @@ class Views:
         yield_at = time.monotonic() + self._slice
         for centre, here in list(line.centres.items()):
             seats = list(here)
+            if not seats:
+                continue
             own = own or Acks(seats[0].map, tick)
             watched = around(centre, seats[0].columns, seats[0].rows)
             parts = [changed[cell] for cell in watched if cell in changed]
@@ -246,9 +254,14 @@ class Views:
                     seat.offset = tick
                     connection.push(blob, seat, tick, own.frame(ack) if ack is not None else b"")
             self._counters.deliveries += len(parts) * len(seats)
-            if time.monotonic() > yield_at:
-                sleep(0)
-                yield_at = time.monotonic() + self._slice
+            yield_at = self._breathe(yield_at)
+
+    def _breathe(self, yield_at: float) -> float:
+        """Let others run when it is time; give when it is again. Seats may go meanwhile."""
+        if time.monotonic() < yield_at:
+            return yield_at
+        sleep(0)
+        return time.monotonic() + self._slice
 
     def _recentre(
         self, line: LineSeats, seat: Seat, tick: int, centre: int, blind: bool, whole: Mapping[int, bytes]
@@ -259,15 +272,13 @@ class Views:
             blind: the world tells it all; else only what the centre before did not show.
         """
         if seat.stale and not blind:
-            if not seat.asked:
-                self.renew(seat)
             return
         new = around(centre, seat.columns, seat.rows)
         known = () if blind else seat.held
         parts = [whole[cell] for cell in new if cell in whole and cell not in known]
         ended = [cell for cell in seat.held if cell not in new or (blind and cell not in whole)]
         parts += [cell_frame(seat.map, tick, cell, NO_ROWS, full=True) for cell in ended]
-        seat.stale = seat.asked = False
+        seat.stale = False
         seat.offset = tick
         line.put(seat, centre)
         if parts:

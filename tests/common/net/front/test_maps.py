@@ -156,7 +156,10 @@ def test_inputs_go_behind_the_enter_without_waiting_for_its_answer(site: Site) -
     assert sent[1][1] == ["input", number, 1, {"do": "walk"}]
 
 
-TOO_LARGE: dict[str, dict[str, Any]] = {"enter": {"map": "plaza", "data": "x" * 2_000}, "input": {"n": 1, "data": "x" * 2_000}}
+TOO_LARGE: dict[str, dict[str, Any]] = {
+    "enter": {"map": "plaza", "data": "x" * 2_000},
+    "input": {"n": 1, "data": "x" * 2_000},
+}
 
 
 def test_what_is_too_large_is_refused_and_not_sent(site: Site, ann: In) -> None:
@@ -264,6 +267,20 @@ def test_a_client_that_was_too_slow_is_told_nothing_until_the_world_tells_it_all
     ended = {cell for _, cell, full, rows in states(ann.client, 8) if full and not rows}
     assert ended == {0, 6, 12, 1, 2, 8, 13, 14}, "what went, and what is empty now"
     nothing_more(ann.client)
+
+
+def test_a_world_that_could_not_be_asked_is_asked_with_the_next_tick(site: Site, ann: In) -> None:
+    ann.centre(5, 7)
+    seat = ann.connection.seat
+    assert seat is not None
+    site.links.full = {ann.world}
+    seat.caught_up(ann.connection, 6)
+    site.links.full = set()
+    assert not site.links.take("again")
+    ann.tick(7, cells=[7])
+    assert site.links.take("again") == [(ann.world, ["again", ann.connection.number])]
+    ann.tick(8, cells=[7])
+    assert not site.links.take("again")
 
 
 # a world that goes and comes

@@ -113,7 +113,10 @@ class Client:
 
 
 class Play:
-    """A stage, two gateways, and links between them that deliver at once, are full, or down."""
+    """A stage, two gateways, and links between them that deliver at once, are full, or down.
+
+    Gateways let others run whenever they may.
+    """
 
     def __init__(self, make_space: Callable[[int], Space] = Plain, **world: Any) -> None:
         self.log = io.StringIO()
@@ -129,7 +132,7 @@ class Play:
         self.views: dict[str, Views] = {}
         for gateway in ("gateway-0", "gateway-1"):
             links = SimpleNamespace(send=self._to_world(gateway), up=lambda name: True)
-            self.views[gateway] = Views(links, 1.0, counters)  # type: ignore[arg-type]
+            self.views[gateway] = Views(links, 0.0, counters)  # type: ignore[arg-type]
         self._make_space, self._world = make_space, world
         self.ticks = 0
         self.stage = self.new_stage()

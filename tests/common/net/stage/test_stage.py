@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gevent
 import pytest
 
 from common.errors import Conflict, Full, Internal, NotFound, NotJoined
@@ -349,6 +350,17 @@ def test_a_client_that_is_not_let_in_again_has_no_seat() -> None:
     play.enter("bob")
     play.views["gateway-0"].announce("world-0")
     assert ann.seat is None
+
+
+def test_who_leaves_while_a_tick_is_being_written_gets_nothing_more_and_the_others_do(play: Play) -> None:
+    ann, bob, eve = play.enter("ann", [5, 5]), play.enter("bob", [55, 55]), play.enter("eve", [55, 55])
+    play.tick()
+    for client, x in ((ann, 6), (bob, 54), (eve, 54)):
+        play.input(client, 1, {"do": "go", "x": x, "y": x})
+    gevent.spawn(play.views["gateway-0"].leave, bob)
+    play.tick()
+    assert bob.eyes.seen()[2] == ["player", 55, 55, None]
+    assert (ann.eyes.seen()[1][1], eve.eyes.seen()[3][1]) == (6, 54)
 
 
 def test_each_gateway_gets_only_the_cells_its_players_watch(play: Play) -> None:
