@@ -22,6 +22,7 @@ from loadtest.bench import (
     login,
     memory,
     push,
+    ticks,
 )
 from loadtest.bench.machine import facts
 
@@ -36,6 +37,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "broadcast": broadcast.measure,
     "carriers": carriers.measure,
     "handshakes": handshakes.measure,
+    "ticks": ticks.measure,
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,10 +14,11 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.raw import Raw
 from tests.common.rules.beholder import Beholder
+from tests.worlds.page import client_code
 
 MAPS = {
-    "cluster.maps": {"plaza": 1, "meadow": 1},
-    "world.maps": {"meadow": "worlds.meadow:Meadow"},
+    "cluster.maps": {"plaza": 1, "meadow": 1, "pond": 1},
+    "world.maps": {"meadow": "worlds.meadow:Meadow", "pond": "tests.worlds.pond:Pond"},
     "cluster.sessions": 1,
     "cluster.dbservers": 1,
 }
@@ -23,7 +27,7 @@ MEADOW = "world-1"
 
 @pytest.fixture(scope="module")
 def meadow() -> Iterator[Cluster]:
-    """A cluster with a meadow."""
+    """A cluster with a meadow, and the pond of docs/worlds.md."""
     running = Cluster(MAPS)
     try:
         running.wait_ready()
@@ -146,6 +150,26 @@ def test_one_who_broke_off_goes_on_in_its_place_through_another_gateway(
     bob.watch(lambda: bob.knows(ann.you))
     for one in (again, bob):
         one.raw.ok("exit", {})
+
+
+def test_the_client_of_the_page_plays_the_map_of_the_page(meadow: Cluster) -> None:
+    code = client_code().replace("7000", str(meadow.places.port))
+    command = [sys.executable, "-u", "-c", code, meadow.token("kermit")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as playing:
+        assert playing.stdout is not None
+        said = []
+        for line in playing.stdout:
+            said.append(ast.literal_eval(line))
+            if "ack" in said[-1][2] and said[-1][0] == "state":
+                break
+        playing.kill()
+    answers = {number: (op, body) for op, number, body in said if number}
+    assert {number: op for number, (op, _) in answers.items()} == {1: "ok", 2: "ok", 3: "ok"}
+    assert answers[2][1]["lilies"] == 5
+    assert said[-1][2]["ack"] == 1
+    seen = [row for op, _, body in said if op == "state" for row in body.get("enter", ())]
+    assert {kind for _, kind, *_ in seen} == {"player", "lily"}
+    assert [x for _, _, x, _, data in seen if data == {"name": "Kermit"}][-1] == 500
 
 
 def test_a_world_that_was_killed_is_away_and_lets_its_players_in_again(

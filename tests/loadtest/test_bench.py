@@ -24,6 +24,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "broadcast": {"connections": 40, "rounds": 1, "quiet": 0.1},
     "carriers": {"users": 40, "rooms_of": 10, "park_after": 0.2, "carriers": "wss.json sse"},
     "handshakes": {"count": 30, "rounds": 1, "keys": "P-256"},
+    "ticks": {"players": [1, 40], "ticks": 3},
 }
 SAYS: dict[str, set[str]] = {
     "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
@@ -36,6 +37,7 @@ SAYS: dict[str, set[str]] = {
     "broadcast": {"connections", "seconds", "lag_ms", "cpu_us_per_connection"},
     "carriers": {"goal_bytes_each_websocket", "carriers"},
     "handshakes": {"handshakes"},
+    "ticks": {"players", "goal_ms"},
 }
 
 
