@@ -63,7 +63,9 @@ LAYERS = {
     "tools": Layer(
         ("common", "tools", "roost_client"), "the command line talks to processes, by RPC or HTTP"
     ),
-    "loadtest": Layer(("common", "loadtest", "roost_client", "tools"), "measure real processes from outside"),
+    "loadtest": Layer(
+        ("common", "loadtest", "roost_client", "tools", "worlds"), "measure real processes from outside"
+    ),
     "clients": Layer(
         ("roost_client",), "the client installs alone: copy what it needs, from docs/protocol.md"
     ),

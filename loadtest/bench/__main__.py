@@ -23,6 +23,7 @@ from loadtest.bench import (
     memory,
     push,
     steady,
+    ticks,
 )
 from loadtest.bench.machine import facts
 
@@ -38,6 +39,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "carriers": carriers.measure,
     "handshakes": handshakes.measure,
     "steady": steady.measure,
+    "ticks": ticks.measure,
 }
 
 

@@ -30,6 +30,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "carriers": {"users": 40, "rooms_of": 10, "park_after": 0.2, "carriers": "wss.json sse"},
     "handshakes": {"count": 30, "rounds": 1, "keys": "P-256"},
     "steady": {"rate": 400, "seconds": 0.5, "clients": 20, "rooms_of": 10, "warm_up": 0.1},
+    "ticks": {"players": [1, 40], "ticks": 3},
 }
 SAYS: dict[str, set[str]] = {
     "memory": {"bytes_each_parked", "goal_bytes_each", "ceiling_bytes_each"},
@@ -43,6 +44,7 @@ SAYS: dict[str, set[str]] = {
     "carriers": {"goal_bytes_each_websocket", "carriers"},
     "handshakes": {"handshakes"},
     "steady": {"delivery_ms", "goals_ms", "lag_ms", "limit", "cores"},
+    "ticks": {"players", "goal_ms"},
 }
 GUARDS: dict[str, dict[str, tuple[float, float]]] = {
     "memory": {"bytes_each_parked": (400, 2_600)},
@@ -89,7 +91,7 @@ def test_bench_gives_its_figures_with_the_facts_of_the_machine_and_has_heard_eve
 def test_an_unknown_bench_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
     assert (
-        "memory, fanout, echo, login, links, keeping, push, broadcast, carriers, handshakes, steady"
+        "memory, fanout, echo, login, links, keeping, push, broadcast, carriers, handshakes, steady, ticks"
         in capsys.readouterr().err
     )
 
