@@ -26,7 +26,8 @@ def rounds_of_ready_sockets(pair: tuple[socket.socket, socket.socket], seconds: 
     near, far = pair
     far.send(b"x")
     loop = gevent.get_hub().loop
-    began, first, end = monotonic(), loop.iteration, 0
+    first: int = loop.iteration
+    end, began = first, monotonic()
     while monotonic() < began + seconds:
         wait_read(near.fileno())
         end = loop.iteration
