@@ -11,8 +11,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from gevent import sleep
-
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.front import (  # noqa: F401 - they fill tables
@@ -32,6 +30,7 @@ from common.net.front.broadcast import Broadcasts
 from common.net.front.front import COUNTERS, Front
 from common.net.front.listener import Door, Listener, Place
 from common.net.front.mirror import Mirror
+from common.net.front.opening import Opening
 from common.net.front.polls import SWEEP_SECONDS
 from common.net.front.sockets import cooperative
 from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
@@ -54,10 +53,6 @@ RPC = Handlers("gateway rpc")
 DIGEST_EVERY = 5.0
 CERTIFICATE_EVERY = 2.0
 WILDCARDS = ("0.0.0.0", "::", "")
-DOOR_STEP = 0.02
-"""How often a gateway that starts looks whether it can let clients in."""
-SERVING = ("ready", "draining")
-"""States of a dbserver, in the directory, that answers for mailboxes."""
 
 
 class Gateway(Service):
@@ -83,7 +78,7 @@ class Gateway(Service):
         self.moderation = Moderation(settings.look_every_ms / 1000)
         self.door = Door(self.front, places.host, self._listening(), self.certificate)
         web_socket = places.web_socket(process.index)
-        self._was_open = False
+        self.opening = Opening(process, self.door, self.peers())
         self.siblings = Listener(web_socket, False, lambda: True, self._take_sibling)
 
     def _certificate(self) -> Certificate | None:
@@ -125,7 +120,7 @@ class Gateway(Service):
         self.front.start()
         self.siblings.open()
         self.door.bind()
-        tasks.spawn("door", self.keep_door, core=True)
+        tasks.spawn("door", self.opening.run, core=True)
         tasks.spawn("mirror", self.mirror.run, core=True)
         tasks.every("digests", DIGEST_EVERY, self.mirror.send_digests)
         tasks.every("polls", SWEEP_SECONDS, self.front.polls.step)
@@ -145,30 +140,7 @@ class Gateway(Service):
         metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
 
     def missing(self) -> list[str]:
-        return [] if self._was_open else ["clients are not let in yet"]
-
-    def keep_door(self) -> None:
-        """Let clients in once this gateway can serve them, or has waited long enough; for ever."""
-        waited = self.process.settings.gateway.door_wait
-        until = time.monotonic() + waited
-        while (away := self._away()) and time.monotonic() < until:
-            sleep(DOOR_STEP)
-        if self.process.state == "starting":
-            if away:
-                self.process.log.warning("clients are let in without", away=away, waited=waited)
-            self.door.open()
-        self._was_open = True
-        self.door.run()
-
-    def _away(self) -> list[str]:
-        """Name those without whom clients would be refused: links, function, all dbservers."""
-        directory, dbservers = self.process.directory, self.process.places.dbservers
-        away = [name for name in self.peers() if not self.process.links.up(name)]
-        if not directory:
-            away.append("function")
-        if not any(name in directory and directory[name][2] in SERVING for name in dbservers):
-            away.append("dbserver")
-        return away
+        return [] if self.opening.is_over else ["clients are not let in yet"]
 
     def stop(self) -> None:
         seconds = self.process.settings.gateway.stop_timeout

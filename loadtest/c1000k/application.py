@@ -9,8 +9,8 @@ import gevent
 from gevent.pool import Pool
 
 from loadtest.door import Door
-from loadtest.flock.flock import unix_us
 from loadtest.flock.packets import TO_USER, stamp
+from loadtest.flock.timing import unix_us
 
 AT_ONCE = 64
 """Requests under way; one that has to wait for another waits on its own time."""

@@ -22,8 +22,8 @@ from loadtest.c1000k.size import Size
 from loadtest.c1000k.watch import Watch, cores_between, cpu_between, share
 from loadtest.door import Door
 from loadtest.flock.bottleneck import Load, judge
-from loadtest.flock.flock import unix_us
 from loadtest.flock.packets import TO_ALL, stamp
+from loadtest.flock.timing import unix_us
 from loadtest.swarm import PRODUCT
 from tests.cluster.cluster import Cluster
 from tools import apikeys

@@ -31,6 +31,7 @@ from loadtest.flock.publisher import Publisher
 from loadtest.flock.returning import Returning
 from loadtest.flock.sockets import CONNECTING as OPENING
 from loadtest.flock.sockets import INCOMING, READ_BYTES, dial, failure_of
+from loadtest.flock.timing import Looks, unix_us
 
 if TYPE_CHECKING:
     from loadtest.flock.lines import Line, Lines
@@ -41,11 +42,6 @@ AT_ONCE = 1_024
 """Descriptors one look at the epoll gives."""
 WELCOME_SECONDS = 10.0
 """A client without a welcome for so long takes its connection for dead."""
-
-
-def unix_us() -> int:
-    """Give unix µs: what is compared between processes, and hosts whose clocks agree."""
-    return time.time_ns() // 1000
 
 
 class Flock:
@@ -71,7 +67,7 @@ class Flock:
         self._returning = Returning()
         self._publisher = Publisher(plan, self.members, self.ledger, self.write)
         self._poll = select.epoll()
-        self._looked_at = 0.0
+        self._looks = Looks(plan.look_every)
         self._entering = 0
         self._begun = 0
         self._target = 0
@@ -143,7 +139,7 @@ class Flock:
         Returns:
             True when an order waits on stdin.
         """
-        self._pause()
+        self._looks.wait()
         due = min(self._lag.due, self._publisher.due) - time.monotonic()
         ordered, slot_of = False, self.members.slot_of
         for descriptor, _events in self._poll.poll(max(0.0, min(wait, due)), AT_ONCE):
@@ -158,13 +154,6 @@ class Flock:
         self._publisher.step(now, unix_us)
         self._fill(now)
         return ordered
-
-    def _pause(self) -> None:
-        if self.plan.look_every:
-            left = self._looked_at + self.plan.look_every - time.monotonic()
-            if left > 0:
-                time.sleep(left)
-            self._looked_at = time.monotonic()
 
     def listen(self) -> None:
         """Serve until an order comes on stdin."""

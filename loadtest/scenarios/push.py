@@ -22,8 +22,8 @@ from loadtest import swarm
 from loadtest.c1000k.application import Application
 from loadtest.door import Door
 from loadtest.feeding import METHOD, fail
-from loadtest.flock.flock import unix_us
 from loadtest.flock.packets import TO_ALL, stamp
+from loadtest.flock.timing import unix_us
 from loadtest.scenarios import thresholds
 from loadtest.scenarios.scenario import Scenario
 from tools import apikeys, center, cluster

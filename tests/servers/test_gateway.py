@@ -25,7 +25,7 @@ class Starting:
         self.site.links.down = set(self.gateway.peers())
         self.gateway.door = Door(self.site.front, HOST, [Place(self.port)])
         self.gateway.door.bind()
-        self.process.tasks.spawn("door", self.gateway.keep_door)
+        self.process.tasks.spawn("door", self.gateway.opening.run)
         settle()
 
     def listens(self) -> bool:

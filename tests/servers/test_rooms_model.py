@@ -110,6 +110,7 @@ class Client:
         self.joining: dict[str, list[Packet]] = {}
         self.watching = None
         self.box = None
+        self.seat = None
         self.tags = ()
         self.in_flight = 0
         self.closed = False

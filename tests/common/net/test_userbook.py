@@ -86,23 +86,29 @@ def test_a_batch_repeated_after_redis_was_killed_counts_once(
     own_redis: RedisServer, make_store: Callable[..., Store]
 ) -> None:
     store = make_store(own_redis, breaker_rest=0.01, timeout=0.5)
-    batches = [[[f"p/u{user}", turn, 1] for user in range(20)] for turn in range(60)]
     failures = []
+    turns = 0
+    goes_on = True
 
     def write() -> None:
-        for batch in batches:
+        nonlocal turns
+        while goes_on:
+            batch: list[list[object]] = [[f"p/u{user}", turns, 1] for user in range(20)]
             while not _noted(store, batch):
                 failures.append(batch)
                 gevent.sleep(0.005)
+            turns += 1
 
     writer = gevent.spawn(write)
     for _ in range(2):
         gevent.sleep(0.04)
         own_redis.kill()
         own_redis.start()
+    gevent.sleep(0.04)
+    goes_on = False
     writer.get(timeout=20)
     assert failures
-    assert online(store, "p") == {f"u{user}": 60 for user in range(20)}
+    assert online(store, "p") == {f"u{user}": turns for user in range(20)}
 
 
 def _noted(store: Store, batch: list[list[object]]) -> bool:
