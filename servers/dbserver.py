@@ -1,6 +1,7 @@
 """dbserver: durable data and message ids. Every dbserver serves every key.
 
     world ─── room_load, room_append ──▶ streams of durable rooms, fenced by owner
+    world ─── player_load, player_save, player_change ──▶ players of maps, fenced by owner
     function ── profile_get, profile_set ──▶ unique names and profiles
     session ──── users_seen ──▶ join sequence, last seen, time online
     gateway, center ── the saver's calls (common/net/saver.py) ──▶ kept messages, bans, users
@@ -24,12 +25,13 @@ from typing import Any
 from common.errors import RequestError
 from common.handlers import Handlers
 from common.keys import redis_url
-from common.net import profiles, roomlog, userbook
+from common.net import players, profiles, roomlog, userbook
 from common.net.apikeys import APIKEYS
 from common.net.idregion import Ids, host_name
 from common.net.process import Process, Service, main
 from common.net.saver import SAVER, Saver
 from common.net.store import Store
+from common.rules.route import Change, Save, State
 
 RPC = Handlers("dbserver rpc")
 PROBE_SECONDS = 0.25
@@ -145,6 +147,43 @@ def room_append(service: Dbserver, owner: str, appends: list[list[Any]]) -> list
     stored = sum(len(one[2]) for one, result in zip(appends, results, strict=True) if result[0] == "ok")
     service.process.metrics.counters.appends += stored
     return [list(result) for result in results]
+
+
+@RPC.on("player_load")
+def player_load(service: Dbserver, users: list[str]) -> list[list[Any]]:
+    """Give [owner, place, route_ver, save_ver, input, blob or None] of each player, in order."""
+    return [list(record) for record in players.load(service.store, users)]
+
+
+@RPC.on("player_save")
+def player_save(service: Dbserver, rows: list[list[Any]]) -> list[list[Any]]:
+    """Store states of players; contract: common/net/players.py.
+
+    Args:
+        rows: [user, owner, place, route_ver, save_ver, input, blob] each; a user stands in it once.
+
+    Returns:
+        [status, owner, place, route_ver, save_ver, change] as stored now, each, in order;
+        "ok", "stale", "not_owner" or "unavailable".
+
+    Raises:
+        BadField: a blob is too large (`blob`); nothing was stored.
+    """
+    return [list(answer) for answer in players.save(service.store, [Save(*row) for row in rows])]
+
+
+@RPC.on("player_change")
+def player_change(service: Dbserver, rows: list[list[Any]]) -> list[list[Any]]:
+    """Change the owners of players: claim, move, release; contract: common/net/players.py.
+
+    Args:
+        rows: [user, id, owner, route_ver, to_owner, to_place, [save_ver, input, blob] or None] each.
+
+    Returns:
+        As `player_save`. Raises as it does.
+    """
+    changes = [Change._make([*change, state and State(*state)]) for *change, state in rows]
+    return [list(answer) for answer in players.change(service.store, changes)]
 
 
 @RPC.on("profile_get")

@@ -3,7 +3,7 @@
 Redis runs with `noeviction`: at its limit it refuses every write, acks and saves too.
 From a share below that on, nothing new is kept.
 
-Source: docs/storage.md, section 5.
+Source: docs/storage.md, section 6.
 """
 
 from __future__ import annotations

@@ -18,8 +18,6 @@ The queue is one list that ends at the newest entry. Entries know their number, 
 search. What leaves is a None in the list; the list is closed up when more than half
 of it is None. All operations are O(1) amortised and none can switch greenlets (the
 eviction callback must not either). An empty cache holds neither list nor map.
-
-Source: docs/storage.md, section 5.
 """
 
 from __future__ import annotations

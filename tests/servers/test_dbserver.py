@@ -39,7 +39,17 @@ from tests.redis_server import RedisServer
 
 ROOM = "p/plaza/keep.a"
 OWNER = "world-0 a 1"
-CALLS = {"ids_take", "users_seen", "room_load", "room_append", "profile_get", "profile_set"}
+CALLS = {
+    "ids_take",
+    "users_seen",
+    "room_load",
+    "room_append",
+    "player_load",
+    "player_save",
+    "player_change",
+    "profile_get",
+    "profile_set",
+}
 
 
 def settings_for(server: RedisServer, run_dir: Path) -> Settings:

@@ -1,0 +1,1 @@
+"""Map moves under fire: what players were told against where they are at the end."""
