@@ -1,7 +1,7 @@
-"""`make test`: all tests, in three processes at a time.
+"""`make test`: all tests, in two processes at a time.
 
 Tests on real clusters wait most of their time, for processes to come back or to stay
-frozen; the others compute. So the jobs, each a pytest of its own, are taken by three
+frozen; the others compute. So the jobs, each a pytest of its own, are taken by two
 workers, the longest first. `--types DIRECTORY …` has mypy beside them; with other arguments
 it is plain pytest.
 """
@@ -21,10 +21,10 @@ PYTEST = (sys.executable, "-m", "pytest")
 MYPY = (sys.executable, "-m", "mypy")
 TYPES = "--types"
 SLOWEST = ("-q", "--durations=10", "--durations-min=5")
-WORKERS = 3
+WORKERS = 2
 CLUSTER = Path("tests/cluster")
 LONGEST = ("test_kills", "test_frozen", "test_torture")
-"""Of the files in tests/cluster; begun first, so that no worker ends long before the others."""
+"""Of the files in tests/cluster; begun first, so that no worker ends long before the other."""
 
 
 @dataclass(frozen=True)

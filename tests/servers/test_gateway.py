@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.net.front.listener import Door, Place
+from common.net.front.opening import Opening
 from tests.common.net.front.scene import Site, settle, until
 
 HOST = "127.0.0.1"
@@ -25,6 +26,7 @@ class Starting:
         self.site.links.down = set(self.gateway.peers())
         self.gateway.door = Door(self.site.front, HOST, [Place(self.port)])
         self.gateway.door.bind()
+        self.gateway.opening = Opening(self.process, self.gateway.door, self.gateway.peers())
         self.process.tasks.spawn("door", self.gateway.opening.run)
         settle()
 
