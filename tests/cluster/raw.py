@@ -103,6 +103,10 @@ class Raw:
             if wanted(packet):
                 return packet
 
+    def find(self, wanted: Callable[[Packet], bool]) -> Packet:
+        """Give the first packet that fits: read already, or still to come."""
+        return next((packet for packet in self.seen if wanted(packet)), None) or self.wait(wanted)
+
     def wait_op(self, op: str, seconds: float | None = None) -> dict[str, Any]:
         """Read on until this op comes; give its body."""
         return self.wait(lambda packet: packet[0] == op, seconds)[2]
