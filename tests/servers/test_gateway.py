@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ class Starting:
         self.site.links.down = set(self.gateway.peers())
         self.gateway.door = Door(self.site.front, HOST, [Place(self.port)])
         self.gateway.door.bind()
-        self.gateway.opening = Opening(self.process, self.gateway.door, self.gateway.peers())
+        self.gateway.opening = Opening(cast(Any, self.process), self.gateway.door, self.gateway.peers())
         self.process.tasks.spawn("door", self.gateway.opening.run)
         settle()
 
