@@ -64,17 +64,19 @@ def _layout(rounds: list[Told]) -> dict[str, Any]:
 
 
 def _steady(taken: list[Told], rate: int) -> dict[str, Any]:
-    shares = _shares(taken)
+    p99 = _median(taken, lambda one: one["times"]["p99"])
+    late = _median(taken, lambda one: one["late"]["p99"])
+    shares = _shares(taken, late, p99)
     return shares | {
         "keeps_up": shares["deliveries_per_second"] >= KEEPS_UP * rate,
         "p50_ms": round(_median(taken, lambda one: one["times"]["p50"]), 2),
-        "p99_ms": round(_median(taken, lambda one: one["times"]["p99"]), 2),
-        "late_p99_ms": round(_median(taken, lambda one: one["late"]["p99"]), 2),
+        "p99_ms": round(p99, 2),
+        "late_p99_ms": round(late, 2),
     }
 
 
-def _shares(taken: list[Told]) -> dict[str, Any]:
-    """Give rates and who used how much of the machine."""
+def _shares(taken: list[Told], lag_ms: float = 0.0, delivery_ms: float = 0.0) -> dict[str, Any]:
+    """Give rates, who used how much of the machine, and who was the limit."""
     cores = _by_group({name: used / one["seconds"] for name, used in one["cpu"].items()} for one in taken)
     client = _median(taken, lambda one: one["client_cores"])
     idle = _median(taken, lambda one: one["idle"])
@@ -88,7 +90,9 @@ def _shares(taken: list[Told]) -> dict[str, Any]:
         "cores_by_group": cores,
         "client_cores": round(client, 2),
         "idle": round(idle, 2),
-        "limit": judge(Load(("the client", client), (busiest, cores[busiest]), idle))._asdict(),
+        "limit": judge(
+            Load(("the client", client), (busiest, cores[busiest]), idle, lag_ms, delivery_ms)
+        )._asdict(),
     }
 
 
@@ -134,12 +138,20 @@ def page(report: Told, size: Size) -> str:
         f"{report['began']}, commit `{machine['commit']}`{changed}; {machine['cores']} cores, "
         f"{machine['ram_mib'] / 1024:.0f} GiB, Linux {machine['kernel']}, CPython {machine['python']}; "
         f"load before {machine['load'][0]}. {size.subscribers:,} connections, payloads of {size.bytes} B, "
-        f"{size.rounds} rounds in turn, medians; at most {size.window} messages of a topic under way. "
+        f"{size.rounds} round(s) in turn, medians; at most {size.window} messages of a topic under way. "
         f"{report['took_seconds']:.0f} s.",
         table(made, peers, size),
         "Who used what under pressure, in cores; `messages/read`: how many a subscriber found at once.",
         limits(made, peers, size),
     ]
+    words += [
+        f"{peers[name]['title']} at {int(rate):,}/s: {taken['limit']['why']}."
+        for name, one in made.items()
+        for rate, taken in one["steady"].items()
+        if taken["limit"]["who"] == "client"
+    ]
+    here = [peer for peer in peers.values() if peer["rounds"]]
+    words.append("\n".join(f"* {peer['title']} {peer['version']}: {peer['setting']}." for peer in here))
     for name, peer in peers.items():
         words += [f"{peer['title']} is not here: `{peer['install']}`."] if not peer["version"] else []
         words += [f"{peer['title']} failed: {failure}" for failure in peer["failed"]]
@@ -154,14 +166,14 @@ def page(report: Told, size: Size) -> str:
 
 def table(made: Told, peers: Told, size: Size) -> str:
     """Give the table of figures."""
-    heads = ["server", "version and what is set"]
+    heads = ["server"]
     for layout in size.layouts:
         heads += [f"deliveries/s, {_named(layout.name, size)}", "per CPU second"]
-    heads += [f"p50, p99 ms at {rate:,}/s" for rate in size.rates]
+    heads += [f"p50, p99 at {rate:,}/s, ms" for rate in size.rates]
     heads += ["RSS a connection", "lost", "doubled, misplaced"]
     rows = []
     for name, one in made.items():
-        row = [peers[name]["title"], f"{peers[name]['version']}; {peers[name]['setting']}"]
+        row = [peers[name]["title"]]
         for taken in one["saturate"].values():
             row += [f"{taken['deliveries_per_second']:,}", f"{taken['deliveries_per_cpu_second']:,}"]
         row += [_times(taken) for taken in one["steady"].values()]
@@ -180,7 +192,7 @@ def _times(taken: Told) -> str:
 
 def _gateway(one: Told, rates: int) -> list[str]:
     """Give the row of the gateway alone."""
-    row = ["… its gateway alone", ""]
+    row = ["… its gateway alone"]
     for taken in one["saturate"].values():
         cores = max(0.01, taken["cores_by_group"].get("gateway", 0.0))
         row += ["", f"{taken['deliveries_per_second'] / cores:,.0f}"]

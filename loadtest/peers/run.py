@@ -49,7 +49,7 @@ def _drive(name: str, running: Running, layout: Layout, size: Size) -> dict[str,
     before = _memory(running.pids)
     with Commanded("loadtest.peers.client", plan) as client:
         found: dict[str, Any] = {"subscribers": count, "enter": client.order("enter")["seconds"]}
-        client.order("rest", seconds=size.settle if is_first else SETTLE)
+        client.order("rest", seconds=size.settle if is_first else min(SETTLE, size.settle))
         after = _memory(running.pids)
         found["rss"] = {process: (held - before[process]) / count for process, held in after.items()}
         client.order("hello")

@@ -40,7 +40,7 @@ class Size:
     room: int = 100
     bytes: int = 100
     rates: Sequence[int] = (10_000, 50_000)
-    steady: float = 2.0
+    steady: float = 1.5
     saturate: float = 2.0
     warm_up: float = 0.3
     window: int = 64

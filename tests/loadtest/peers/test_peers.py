@@ -13,8 +13,8 @@ import pytest
 from common.settings import ROOT
 from loadtest.peers.table import PEERS
 
-SIZE = ("rounds=1", "subscribers=20", "room=5", "rates=[500]", "steady=0.3", "saturate=0.3")
-QUICK = ("warm_up=0.1", "settle=0.1", "window=8")
+SIZE = ("rounds=1", "subscribers=20", "room=5", "rates=[500]", "steady=0.2", "saturate=0.15")
+QUICK = ("warm_up=0.05", "settle=0.05", "window=8")
 HERE = [name for name, make in PEERS.items() if make().version()]
 
 

@@ -74,6 +74,13 @@ def test_figures_are_medians_and_what_is_wrong_a_sum() -> None:
     assert report.ratios({"roost": ours}) == {}
 
 
+def test_times_that_are_the_clients_own_lateness_are_called_that() -> None:
+    one = told(1)
+    one["rooms"]["steady"]["1000"] = phase(2_000, late={"p99": 8.0})
+    made = report.figures({"nats": peer("nats-server", one)}, SIZE)
+    assert made["nats"]["steady"]["1000"]["limit"]["who"] == "client"
+
+
 @pytest.mark.parametrize(("deliveries", "keeps_up"), [(1_999, True), (1_900, False)])
 def test_a_server_that_falls_behind_the_rate_did_not_keep_up(deliveries: int, keeps_up: bool) -> None:
     one = told(1)
@@ -99,7 +106,8 @@ def test_the_page_has_every_server_and_what_is_missing_with_its_cure() -> None:
         "of_nats": report.ratios(made),
     }
     text = report.page(known, SIZE)
-    assert "| Roost | 1; as it comes | 100,000 |" in text
+    assert "| Roost | 100,000 | 100,000 |" in text
+    assert "* nats-server 1: as it comes." in text
     assert "… its gateway alone" in text
     assert "nchan is not here: `apt-get install it`." in text
     assert "Roost gives 0.50 of nats-server's deliveries a second, rooms of 100." in text
