@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import ConfigError, NotFound
 from common.rules.placement import choose
 from common.settings import ROOT, Settings
+from common.wire.names import map_of
 
 GROUPS = ("gateway", "function", "session", "dbserver", "world", "center")
 SOCKET_PATH_LIMIT = 107
@@ -58,7 +59,7 @@ class Places:
         Raises:
             NotFound: no such map is configured.
         """
-        map_name = room.partition("/")[2].partition("/")[0]
+        map_name = map_of(room)
         worlds = self._worlds.get(map_name)
         if worlds is None:
             raise NotFound(f"no map {map_name!r}", field="room")

@@ -26,6 +26,7 @@ from common.errors import NotFound
 from common.net.devices import Device, read_meta
 from common.net.mailbox import Note, meta_key
 from common.net.store import Argument, Script, Store, value
+from common.wire.names import uid_of
 
 Row = list[Any]
 """[uid, seq, state, [[device, state, why], …]]; why is "" unless dropped. state is that of a user
@@ -53,7 +54,7 @@ def add_script(mid: int, head: Head, rows: Sequence[tuple[str, int]], lasts_ms: 
 
 def note_scripts(user: str, notes: Iterable[Note]) -> list[Script]:
     """Give the commands that say why devices of a user never had a message."""
-    uid = user.split("/")[1]
+    uid = uid_of(user)
     scripts = []
     for note in notes:
         fields = [field for name in note.devices or ("",) for field in (f"{uid}/{name}", note.reason)]
@@ -89,7 +90,7 @@ def read(
     head = Head(product, stored[1].decode(), *(int(text) for text in stored[2:5]))
     facts: dict[str, Any] = {**head._asdict(), "acked": int(stored[5] or 0), "written": int(stored[6] or 0)}
     if user is not None:
-        uids, following = [user.split("/")[1]], None
+        uids, following = [uid_of(user)], None
     elif head.bseq:
         uids, following = [], None
     else:

@@ -23,6 +23,7 @@ from common.net.mailbox import Gone, Mailboxes, Pushed, pushed, trimmed
 from common.net.memory import Memory
 from common.net.store import Script, Store, value
 from common.settings import Mailbox
+from common.wire.names import uid_of
 
 TO_ALL = "/all"
 """Marks the keys of broadcasts: one said again for users is another message, not the same to all."""
@@ -154,7 +155,7 @@ class Sender:
         """Give what is left to write once all mailboxes have the message."""
         scripts: list[Script] = []
         if share < self._settings.ledger_share:
-            rows = iter([(user.split("/")[1], one.seq) for user, one in sent.items()])
+            rows = iter([(uid_of(user), one.seq) for user, one in sent.items()])
             while part := list(islice(rows, LEDGER_ROWS)):
                 scripts.append(ledger.add_script(mid, head, part, self._ledger_ms()))
         mids = [left for one in gone.values() for left in one.mids]

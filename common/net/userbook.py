@@ -24,6 +24,7 @@ from common.net.devices import Meta, read_meta
 from common.net.mailbox import meta_key
 from common.net.store import Argument, Script, Store, value
 from common.rules.devices import ALL_DEVICES
+from common.wire.names import uid_of
 
 BATCH_ROWS = 500
 """Rows one script takes: bounds how long Redis is busy with it (a few ms)."""
@@ -63,7 +64,7 @@ def unknown(store: Store, product: str, users: Sequence[str]) -> list[str]:
     Args:
         users: product/uid, all of this product.
     """
-    uids = [user.split("/")[1] for user in users]
+    uids = [uid_of(user) for user in users]
     parts = [uids[begin : begin + CHECK_ROWS] for begin in range(0, len(uids), CHECK_ROWS)]
     replies = store.run([("ZMSCORE", f"db_users:{{{product}}}", *part) for part in parts])
     scores = [score for reply in replies for score in value(reply)]

@@ -4,6 +4,7 @@
     room   map/name              as a client says it
     user   product/uid           as everything inside says it
     room   product/map/name      as everything inside says it
+    line   product/map/line      a copy of a map with places
 
 No name contains "/", so keys of two products never meet.
 
@@ -63,6 +64,11 @@ def product_of(key: str) -> str:
 def uid_of(user_key: str) -> str:
     """Give the uid of a user key."""
     return user_key[user_key.index("/") + 1 :]
+
+
+def map_of(key: str) -> str:
+    """Give the map of "product/map/…", a room or a line; "" where there is none."""
+    return key.partition("/")[2].partition("/")[0]
 
 
 def room_of(room_key: str) -> str:

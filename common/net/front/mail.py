@@ -274,7 +274,7 @@ class Mail:
         receipts = box.receipts or []
         due = [receipt for receipt in receipts if receipt.seq <= box.seq.acked]
         box.receipts = receipts[len(due) :] or None
-        product, uid = connection.user.partition("/")[0], uid_of(connection.user)
+        product, uid = product_of(connection.user), uid_of(connection.user)
         now = int(time.time() * 1000)
         for receipt in due:
             sender = f"{product}/{receipt.sender}"

@@ -17,6 +17,7 @@ from common.net.front.requests import Request, item
 from common.net.front.views import Seat
 from common.net.front.whereabouts import member_of
 from common.wire.batch import pack_item
+from common.wire.names import uid_of
 
 
 @OPS.on("enter")
@@ -103,7 +104,7 @@ def call(front: Front, connection: Connection, number: int, fields: dict[str, An
         room = member_of(front, connection, fields["room"])
         if room is None:
             raise NotJoined("not in this room", field="room")
-        uid = connection.user.partition("/")[2]
+        uid = uid_of(connection.user)
         asking, world = item("ask", room.key, uid, method, args), room.world
     else:
         seat = connection.seat

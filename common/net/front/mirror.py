@@ -24,7 +24,7 @@ from common.net.metrics import Counters
 from common.rules.room import MASK, weight
 from common.wire.batch import pack_item
 from common.wire.codec import encode, message_frame
-from common.wire.names import room_of
+from common.wire.names import room_of, uid_of
 
 if TYPE_CHECKING:
     from common.net.front.connection import Connection
@@ -367,5 +367,5 @@ def _row(room: MirrorRoom) -> list[Any]:
 
 def _seat(connection: Connection) -> list[Any]:
     """Give a member by name: [conn, uid, device, kind, since in ms] (its login epoch is unix µs)."""
-    uid = connection.user.partition("/")[2]
+    uid = uid_of(connection.user)
     return [connection.number, uid, connection.device, connection.kind, connection.epoch // 1000]

@@ -20,7 +20,7 @@ from common.net.front.rooms import allow
 from common.net.front.whereabouts import ask_all, by_session, map_room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
-from common.wire.names import uid_of
+from common.wire.names import product_of, uid_of
 
 
 def need(connection: Connection, scope: str) -> None:
@@ -90,7 +90,7 @@ def watch(front: Front, connection: Connection, number: int, fields: dict[str, A
     """Hear of users coming online and going offline; the reply says how it is now."""
     need(connection, "watch")
     uids = fields["users"]
-    product = connection.user.partition("/")[0]
+    product = product_of(connection.user)
     users = [f"{product}/{uid}" for uid in dict.fromkeys(uids)]
     if fields["off"]:
         front.unwatch(connection, users)
@@ -134,8 +134,8 @@ def profile(front: Front, connection: Connection, number: int, fields: dict[str,
         stored = process.callers.call(function, "profile_set", connection.user, name, changes)
         rows = [[connection.user, *stored]]
     else:
-        product = connection.user.partition("/")[0]
-        own = connection.user.partition("/")[2]
+        product = product_of(connection.user)
+        own = uid_of(connection.user)
         uids = fields["users"] if fields["users"] is not None else [own]
         users = [f"{product}/{uid}" for uid in dict.fromkeys(uids)]
         function = process.places.function_of(connection.user)
@@ -155,7 +155,7 @@ def send(front: Front, connection: Connection, number: int, fields: dict[str, An
     if fields["keep"]:
         return keep(front, connection, fields)
     mid = front.ids.take()
-    message = (mid, connection.user.partition("/")[2], pack(fields["data"]), int(time.time() * 1000))
+    message = (mid, uid_of(connection.user), pack(fields["data"]), int(time.time() * 1000))
     shards = by_session(front, connection, fields["to"])
     items = {session: item("send", users, *message) for session, users in shards.items()}
     answers = ask_all(front, connection, items).values()

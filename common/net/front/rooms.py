@@ -18,6 +18,7 @@ from common.net.front.mirror import MirrorRoom
 from common.net.front.requests import Failed, Finisher, Request, item
 from common.net.front.whereabouts import map_room, member_of
 from common.wire.codec import encode_messages, pack
+from common.wire.names import uid_of
 
 
 def allow(connection: Connection, action: str, room: str) -> None:
@@ -159,7 +160,7 @@ def publish(front: Front, connection: Connection, number: int, fields: dict[str,
         raise NotJoined("not in this room", field="room")
     allow(connection, "publish", name)
     front.limit_publish(connection)
-    uid = connection.user.partition("/")[2]
+    uid = uid_of(connection.user)
     key, data = fields["key"] or "", pack(fields["data"])
     front.forward(connection, number, room.world, _published, item("publish", room.key, uid, key, data))
 

@@ -24,6 +24,7 @@ from common.net.metrics import Counters
 from common.rules.grid import NOWHERE, around
 from common.wire.batch import pack_item
 from common.wire.codec import encode
+from common.wire.names import map_of, uid_of
 from common.wire.states import NO_ROWS, Acks, cell_frame
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Seat:
         self.views = views
         self.connection = connection
         self.key = key
-        self.map = key.split("/")[1]
+        self.map = map_of(key)
         self.world = world
         self.data = data
         self.columns = self.rows = 0
@@ -186,7 +187,7 @@ class Views:
     def announce(self, world: str) -> None:
         """Tell a world, whose stream began anew, all its seats that it had let in."""
         rows = [
-            [s.key, s.connection.number, s.connection.user.partition("/")[2], s.data]
+            [s.key, s.connection.number, uid_of(s.connection.user), s.data]
             for s in self._seats_of(world)
             if s.columns
         ]
@@ -225,7 +226,7 @@ class Views:
             if seat is not None and seat.columns:
                 self._recentre(line, seat, tick, centre, before == NOWHERE, whole)
             yield_at = self._breathe(yield_at)
-        own = Acks(key.split("/")[1], tick)
+        own = Acks(map_of(key), tick)
         for number, frame in [*to_one, *((number, own.frame(ack)) for number, ack in left.items())]:
             seat = line.seats.get(number)
             if seat is not None and not seat.stale:

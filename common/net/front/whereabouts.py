@@ -11,6 +11,7 @@ from common.net.front.connection import Connection
 from common.net.front.front import Front
 from common.net.front.mirror import MirrorRoom
 from common.net.front.requests import Item
+from common.wire.names import product_of
 
 PATIENCE = 0.8
 """Share of a request's time that is spent waiting for those asked together."""
@@ -22,19 +23,19 @@ def map_room(front: Front, connection: Connection, name: str) -> tuple[str, str]
     Raises:
         NotFound: no such map.
     """
-    key = f"{connection.user.partition('/')[0]}/{name}"
+    key = f"{product_of(connection.user)}/{name}"
     return key, front.process.places.world_of(key)
 
 
 def member_of(front: Front, connection: Connection, name: str) -> MirrorRoom | None:
     """Give the room a connection is a member of, or None."""
-    room = front.mirror.rooms.get(f"{connection.user.partition('/')[0]}/{name}")
+    room = front.mirror.rooms.get(f"{product_of(connection.user)}/{name}")
     return room if room is not None and connection in room.members else None
 
 
 def by_session(front: Front, connection: Connection, uids: list[str]) -> dict[str, list[str]]:
     """Give session process -> users ("product/uid") it owns, each once."""
-    product = connection.user.partition("/")[0]
+    product = product_of(connection.user)
     shards: dict[str, list[str]] = {}
     for uid in dict.fromkeys(uids):
         user = f"{product}/{uid}"

@@ -31,6 +31,7 @@ from common.rules.interest import Interest
 from common.rules.ticks import Schedule
 from common.rules.timers import Timers
 from common.wire.codec import pack
+from common.wire.names import map_of
 
 COUNTERS = {
     "ticks": "ticks of all lines",
@@ -106,7 +107,7 @@ class Line:
         self.key = key
         self.space = space
         self.publication = publication
-        self.map_name = key.split("/")[1]
+        self.map_name = map_of(key)
         self.closed = False
         self.empty_since = clock()
         self._counters = counters

@@ -20,6 +20,7 @@ from common.rules.entity import Entity, Player
 from common.rules.grid import NOWHERE
 from common.rules.interest import Changes, Interest
 from common.wire.codec import pack
+from common.wire.names import map_of
 from common.wire.states import Rows, cell_frame, events_frame, pack_cell, pack_tick
 
 NOTHING: Sequence[Any] = ()
@@ -38,7 +39,7 @@ class Publication:
 
     def __init__(self, key: str, interest: Interest, links: Links, counters: Counters) -> None:
         self.key = key
-        self._map_name = key.split("/")[1]
+        self._map_name = map_of(key)
         self._interest = interest
         self._links = links
         self._counters = counters
