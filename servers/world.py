@@ -35,6 +35,7 @@ from common.net.links import Peer
 from common.net.process import Process, Service, main
 from common.net.stage.guard import Guard
 from common.net.stage.stage import Stage
+from common.rules.owner import Owner
 from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
@@ -126,7 +127,7 @@ class World(Service):
     def _owner(self) -> str:
         """Give whose lease durable rooms are owned under; fences the process if it was frozen."""
         self.process.thaw()
-        return f"{self.process.name} {self.process.incarnation} {self.process.term}"
+        return str(Owner(self.process.name, self.process.incarnation, self.process.term))
 
     def visitor(self, room: Room, uid: str) -> Visitor:
         """Give who calls a method in a room."""
