@@ -24,9 +24,9 @@ from gevent.pool import Group
 
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
-from common.net.hall.pace import in_slices
 from common.net.idrange import Ids
 from common.net.log import Logger
+from common.net.pace import in_slices
 from common.places import Places
 from common.settings import Settings
 from common.wire.names import room_key, uid_of, user_key

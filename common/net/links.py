@@ -33,10 +33,10 @@ from common.net.handling import Handling, Service
 from common.net.log import Doubling
 from common.net.log import get as get_log
 from common.net.metrics import Counters
+from common.net.pace import SLICE_SECONDS
 from common.net.peer import Peer as Peer
 from common.net.rpc import Context
 from common.net.tasks import Tasks
-from common.net.turns import SLICE
 from common.places import Places
 from common.rules.lease import Lease
 from common.rules.streams import Verdict
@@ -111,12 +111,12 @@ class Puller(zerorpc.Puller):  # type: ignore[misc]
             frames = self._socket.receive_now()
             if frames is None:
                 self._socket.wait_read()
-                yield_at = time.monotonic() + SLICE
+                yield_at = time.monotonic() + SLICE_SECONDS
                 continue
             self._deliver(frames[-1].buffer)
             if time.monotonic() > yield_at:
                 sleep(0)
-                yield_at = time.monotonic() + SLICE
+                yield_at = time.monotonic() + SLICE_SECONDS
 
 
 class Links:
@@ -263,7 +263,7 @@ class Links:
             peer.due = False
             if peer.stuck is None:
                 self._send_batch(peer, now)
-            if time.monotonic() - now > SLICE:
+            if time.monotonic() - now > SLICE_SECONDS:
                 sleep(0)
                 self._thaw()
                 now = time.monotonic()

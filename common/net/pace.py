@@ -10,6 +10,7 @@ from gevent import sleep
 
 Item = TypeVar("Item")
 SLICE_SECONDS = 0.002
+"""What one greenlet may take before others get their turn."""
 
 
 def in_slices(items: Iterable[Item]) -> Iterator[Item]:

@@ -11,8 +11,8 @@ from time import monotonic
 
 from gevent import get_hub, sleep
 
-SLICE = 0.002
-"""Seconds of one peer, after which other greenlets get their turn."""
+from common.net.pace import SLICE_SECONDS
+
 ROUND = 0.01
 """Seconds of all peers, after which the loop looks at its timers and sockets."""
 NEXT_ROUND = 1e-6
@@ -33,7 +33,7 @@ class Turns:
         while self._is_spent():
             sleep(NEXT_ROUND)
         self._began = monotonic()
-        return self._began + SLICE
+        return self._began + SLICE_SECONDS
 
     def end(self) -> None:
         """Count a slice. Where the handlers in it switched, others' time is counted too."""

@@ -23,8 +23,8 @@ from gevent.event import Event
 from common.errors import RequestError
 from common.net.dbclient import Dbservers
 from common.net.front.box import Box
-from common.net.hall.pace import in_slices
 from common.net.log import get as get_log
+from common.net.pace import in_slices
 
 if TYPE_CHECKING:
     from common.net.front.connection import Connection

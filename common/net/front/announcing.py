@@ -23,7 +23,7 @@ from gevent import sleep
 from common.errors import RequestError
 from common.net.front.connection import Connection
 from common.net.front.front import Front
-from common.net.hall.pace import in_parts
+from common.net.pace import in_parts
 from common.wire.batch import pack_item
 
 ANNOUNCED = 200

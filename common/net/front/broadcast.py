@@ -22,7 +22,7 @@ from gevent.lock import Semaphore
 
 from common.errors import BadField, Busy
 from common.net.front.box import unpack_letter
-from common.net.hall.pace import in_slices
+from common.net.pace import in_slices
 from common.rules.tags import Wanted, check_tags
 from common.wire.codec import inbox_frame
 

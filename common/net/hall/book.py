@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from common.net.hall.fanout import Fanout
-from common.net.hall.pace import in_slices
 from common.net.metrics import Counters
+from common.net.pace import in_slices
 from common.rules.cache import Entry, Keep, Reason
 from common.rules.patterns import fits
 from common.rules.room import Message, Room

@@ -22,7 +22,7 @@ from common.net.hall.appender import Appender, Entry
 from common.net.hall.ask import rows
 from common.net.hall.book import Book
 from common.net.hall.names import NameBook
-from common.net.hall.pace import in_slices
+from common.net.pace import in_slices
 from common.rules.limits import RateTable
 from common.rules.room import Message, Recovery, Room
 from common.wire.names import is_name, is_room

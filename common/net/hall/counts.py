@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from common.net.hall.book import Book
 from common.net.hall.names import NameBook
-from common.net.hall.pace import in_slices
+from common.net.pace import in_slices
 from common.rules.room import MASK, Room
 
 DIGEST_TRUST = 3

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.net.hall.pace import in_slices
 from common.net.links import Links
 from common.net.metrics import Counters
+from common.net.pace import in_slices
 from common.rules.room import Room
 from common.wire.batch import pack_item
 

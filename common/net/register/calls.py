@@ -16,8 +16,8 @@ from typing import Any
 from common.errors import KICKS, BadField
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
-from common.net.hall.pace import in_slices
 from common.net.metrics import Counters
+from common.net.pace import in_slices
 from common.net.register.banbook import BanBook
 from common.net.register.endings import Endings
 from common.net.register.post import Post

@@ -20,9 +20,9 @@ from gevent.event import Event
 
 from common.errors import RequestError
 from common.net.dbclient import Dbservers
-from common.net.hall.pace import in_slices
 from common.net.log import Doubling
 from common.net.log import get as get_log
+from common.net.pace import in_slices
 from common.net.register.post import Post
 from common.rules.devices import Login
 from common.rules.gateways import Gateway

@@ -6,6 +6,7 @@ import gevent
 import pytest
 
 from common.net import turns
+from common.net.pace import SLICE_SECONDS
 from common.net.turns import Turns
 
 
@@ -25,13 +26,13 @@ def test_however_many_peers_are_busy_the_loop_gets_to_its_timers(peers: int) -> 
         for _ in range(3):
             shared.begin()
             begun[loop.iteration] = begun.get(loop.iteration, 0) + 1
-            busy(turns.SLICE)
+            busy(SLICE_SECONDS)
             shared.end()
             gevent.sleep(0)
 
     gevent.joinall([gevent.spawn(peer) for _ in range(peers)], raise_error=True)
     assert sum(begun.values()) == 3 * peers
-    assert max(begun.values()) <= turns.ROUND / turns.SLICE
+    assert max(begun.values()) <= turns.ROUND / SLICE_SECONDS
 
 
 def test_who_waited_for_a_round_goes_before_who_had_one() -> None:
