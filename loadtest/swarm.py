@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -70,28 +70,34 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--logins-at-once", type=int, default=4, help="flocks that come in at the same time")
 
 
+def _of_run(environment: Any, name: str, make: Callable[[], Any]) -> Any:
+    """Give what all flocks of a run share, made by who asks first."""
+    shared = vars(environment.events).setdefault("flocks", {})
+    if name not in shared:
+        shared[name] = make()
+    return shared[name]
+
+
 def reports(environment: Any) -> Any:
     """Give the event fired with (flock, before, report) at each report; locust's statistics hear it first."""
-    hook = getattr(environment.events, "flock_report", None)
-    if hook is None:
-        make: Any = EventHook
-        hook = environment.events.flock_report = make()
+
+    def make() -> Any:
+        hook: Any = EventHook()  # type: ignore[no-untyped-call]
         feed = Feed(environment.stats)
         hook.add_listener(lambda flock, before, report: feed.take(before, report))
-    return hook
+        return hook
+
+    return _of_run(environment, "reports", make)
 
 
 def _logins(environment: Any) -> BoundedSemaphore:
-    gate: BoundedSemaphore | None = getattr(environment.events, "flock_logins", None)
-    if gate is None:
-        gate = environment.events.flock_logins = BoundedSemaphore(environment.parsed_options.logins_at_once)
+    limit = environment.parsed_options.logins_at_once
+    gate: BoundedSemaphore = _of_run(environment, "logins", lambda: BoundedSemaphore(limit))
     return gate
 
 
 def _numbers(environment: Any) -> Iterator[int]:
-    numbers: Iterator[int] | None = getattr(environment.events, "flock_numbers", None)
-    if numbers is None:
-        numbers = environment.events.flock_numbers = count()
+    numbers: Iterator[int] = _of_run(environment, "numbers", count)
     return numbers
 
 

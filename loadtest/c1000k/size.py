@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
+
+from loadtest.words import changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +78,7 @@ class Size:
         Raises:
             ValueError: a word is none of that form, or names nothing.
         """
-        changes = {}
-        for word in words:
-            name, equals, value = word.partition("=")
-            if not equals or name not in self.__dataclass_fields__:
-                raise ValueError(
-                    f"{word!r}: must be name=value; names: {', '.join(self.__dataclass_fields__)}"
-                )
-            changes[name] = json.loads(value)
-        return replace(self, **changes)
+        return changed(self, words)
 
 
 SIZES = {

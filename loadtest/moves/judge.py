@@ -22,14 +22,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from loadtest import verdict as found
+
 KINDS = ("world", "session", "dbserver")
 """What is killed."""
-SHOWN = 20
-"""Examples of faults kept."""
 FAULTS = (
     "nowhere",
     "in two maps",
@@ -60,32 +60,15 @@ class State(NamedTuple):
 
 
 @dataclass
-class Verdict:
-    """What was found.
+class Verdict(found.Verdict):
+    """What was found; faults are those of FAULTS.
 
     Attributes:
-        faults: how often each of FAULTS was found.
-        examples: words for the first of them.
-        failures: why the run as a whole does not count.
         moves: moves the players were told of.
     """
 
-    faults: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
     players: int = 0
     moves: int = 0
-
-    @property
-    def passed(self) -> bool:
-        """Tell whether all held."""
-        return not self.failures and not +self.faults
-
-    def blame(self, fault: str, words: str) -> None:
-        """Note a fault."""
-        self.faults[fault] += 1
-        if len(self.examples) < SHOWN:
-            self.examples.append(f"{fault}: {words}")
 
 
 class Judge:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from loadtest.words import changed, json_or_text
 
 
 class Layout(NamedTuple):
@@ -60,14 +61,4 @@ class Size:
         Raises:
             ValueError: a word is none of that form, or names nothing.
         """
-        changes = {}
-        for word in words:
-            name, equals, value = word.partition("=")
-            if not equals or name not in self.__dataclass_fields__:
-                names = ", ".join(self.__dataclass_fields__)
-                raise ValueError(f"{word!r}: must be name=value; names: {names}")
-            try:
-                changes[name] = json.loads(value)
-            except ValueError:
-                changes[name] = value
-        return replace(self, **changes)
+        return changed(self, words, json_or_text)

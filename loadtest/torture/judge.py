@@ -15,15 +15,13 @@ and of the run: enough messages and kills a minute, every kind killed, Redis res
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from loadtest import verdict as found
 from loadtest.torture.plan import KINDS
 
-SHOWN = 20
-"""Examples of faults kept."""
 FAULTS = (
     "not acknowledged",
     "missing",
@@ -67,34 +65,17 @@ class Receipt(NamedTuple):
 
 
 @dataclass
-class Verdict:
-    """What was found.
+class Verdict(found.Verdict):
+    """What was found; faults are those of FAULTS.
 
     Attributes:
-        faults: how often each of FAULTS was found.
-        examples: words for the first of them.
-        failures: why the run as a whole does not count.
         delays_ms: from the first try to send until a device had it, of each receipt.
     """
 
-    faults: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
     delays_ms: list[int] = field(default_factory=list)
     messages: int = 0
     acknowledged: int = 0
     received: int = 0
-
-    @property
-    def passed(self) -> bool:
-        """Tell whether all held."""
-        return not self.failures and not +self.faults
-
-    def blame(self, fault: str, words: str) -> None:
-        """Note a fault."""
-        self.faults[fault] += 1
-        if len(self.examples) < SHOWN:
-            self.examples.append(f"{fault}: {words}")
 
 
 class Judge:
