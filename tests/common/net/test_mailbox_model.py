@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from common.net.store import Store
 from tests.common.net.posting import ALICE, DAY, NOW_MS, Post
+from tests.models import run_model
 
 ITEMS, BYTES = 6, 60
 EXAMPLES = int(os.environ.get("ROOST_MAILBOX_EXAMPLES", "40"))
@@ -182,13 +181,4 @@ class Mailbox(RuleBasedStateMachine):
 
 def test_a_mailbox_keeps_what_the_protocol_promises(store: Store) -> None:
     Mailbox.store = store
-    run_state_machine_as_test(
-        Mailbox,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=25,
-            deadline=None,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+    run_model(Mailbox, EXAMPLES, 25)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from common.errors import Conflict
 from common.net.store import Store
@@ -28,6 +27,7 @@ from tests.common.net.travel.scene import (
     Cluster,
     World,
 )
+from tests.models import run_model
 
 EXAMPLES = int(os.environ.get("ROOST_MOVES_EXAMPLES", "60"))
 WORLDS = ("world-0", "world-1", "world-2")
@@ -214,13 +214,4 @@ class Moves(RuleBasedStateMachine):
 
 def test_a_player_is_in_one_map_with_what_was_acknowledged_whatever_dies(store: Store) -> None:
     Moves.store = store
-    run_state_machine_as_test(
-        Moves,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=30,
-            deadline=None,
-            report_multiple_bugs=False,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+    run_model(Moves, EXAMPLES, 30)
