@@ -60,7 +60,7 @@ class Gateway:
         1.5, "quiet time after which a connection gives its greenlet back", unit="s", low=0.05, high=60
     )
     look_every_ms: float = option(
-        0.0, "pause between two looks at the sockets: a delay that saves CPU", unit="ms", low=0, high=50
+        0.0, "pause between two looks at the sockets: a delay that saves CPU", unit="ms", low=0, high=100
     )
     packet_bytes: int = option(65_536, "largest packet from a client", unit="bytes", low=1024, high=786_432)
     packets_per_second: int = option(

@@ -8,6 +8,7 @@ Network cards do the same to the processor, under the same name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -17,10 +18,15 @@ _sleep = monkey.get_original("time", "sleep")
 
 
 class Moderation:
-    """Keeps a loop from looking again within `seconds`; the whole process sleeps for the rest of them."""
+    """Keeps a loop from looking again within `seconds`; the whole process sleeps for the rest of them.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        due: gives the monotonic second at which a pause ends at the latest.
+    """
+
+    def __init__(self, seconds: float, due: Callable[[], float] = lambda: float("inf")) -> None:
         self._seconds = seconds
+        self._due = due
         self._loop = get_hub().loop
         self._looked_at = 0.0
         self._watcher: Any = None
@@ -41,7 +47,7 @@ class Moderation:
     def _before_look(self) -> None:
         if self._loop._callbacks:  # greenlets that are ready do not wait for sockets
             return
-        left = self._looked_at + self._seconds - monotonic()
+        left = min(self._looked_at + self._seconds, self._due()) - monotonic()
         if left > 0:
             _sleep(left)
         self._looked_at = monotonic()

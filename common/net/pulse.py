@@ -1,9 +1,9 @@
 """How late the loop runs, and how long garbage collection stands in its way.
 
-A timer asks to be called every 50 ms and notes how late it is. A loop that stood
-still for a second has made twenty calls late, by 1.00 s, 0.95 s …: all twenty are
-noted, so the percentiles are those of work that arrived at any instant, not of
-the lucky moments (the "coordinated omission" of latency measuring).
+A timer asks to be called every 100 ms and notes how late it is. A loop that stood
+still for a second has made ten calls late, by 1.0 s, 0.9 s …: all ten are noted, so
+the percentiles are those of work that arrived at any instant, not of the lucky
+moments (the "coordinated omission" of latency measuring).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import gevent
 
 from common.net.metrics import Metrics
 
-EVERY = 0.05
+EVERY = 0.1
 """Seconds between two measurements."""
 WINDOW = 60.0
 """Seconds the percentiles speak of."""
@@ -87,6 +87,10 @@ class Pulse:
         self._due = 0.0
         self.lag = Lag()
         self.pauses = Pauses()
+
+    def due(self) -> float:
+        """Give the monotonic second of the next measurement."""
+        return self._due
 
     def start(self) -> None:
         """Begin to measure; a second call changes nothing."""

@@ -24,7 +24,9 @@ class Socket(zmq.green.Socket):  # type: ignore[type-arg]
 
     def look(self) -> None:
         """Wake who waits, if there is something to send or to receive. Does not switch."""
-        if not self.closed:
+        readable: Any = self._Socket__readable
+        writable: Any = self._Socket__writable
+        if not (self.closed or readable.ready() and writable.ready()):
             self.get(zmq.EVENTS)
 
     def send_now(self, data: bytes) -> None:

@@ -40,8 +40,8 @@ class Size:
     room_size: int = 1_000
     logins_at_once: int = 3
     window: int = 512
-    ping_every: float = 110.0
-    look_every: float = 0.01
+    ping_every: float = 115.0
+    look_every: float = 0.05
     idle: float = 20.0
     settle: float = 15.0
     hold: float = 600.0

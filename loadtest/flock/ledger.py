@@ -39,6 +39,7 @@ class Ledger:
         self.messages = 0
         self.pongs = 0
         self.last_broadcast = 0
+        self._room_number = plan.room_number
         self._delivery = self.times["delivery"]
         self._heartbeat = self.times["heartbeat"]
         self._unicasts: set[int] = set()
@@ -48,16 +49,17 @@ class Ledger:
     def message(self, slot: int, heard: Heard, at: int) -> None:
         """Take a room message, heard at unix µs."""
         self.messages += 1
-        offset, members = heard.offset, self._members
-        last = members.offset[slot]
+        _op, _id, _body, room, offset, kind, _number, sent = heard
+        offsets = self._members.offset
+        last = offsets[slot]
         if offset != last + 1:
             self._misplaced(last, offset)
         if offset > last:
-            members.offset[slot] = offset
-        if self._plan.joins and heard.room != self._plan.room_number(slot):
+            offsets[slot] = offset
+        if room != self._room_number(slot) and self._plan.joins:
             self.errors["a message of a room it is not in"] += 1
-        if heard.kind == IN_ROOM and heard.sent:
-            self._delivery.record(at - heard.sent)
+        if kind == IN_ROOM and sent:
+            self._delivery.record(at - sent)
 
     def _misplaced(self, last: int, offset: int) -> None:
         if offset > last:

@@ -9,6 +9,8 @@ import pytest
 from gevent.socket import wait_read
 
 from common.net.moderation import Moderation
+from common.net.pulse import EVERY as EVERY_PULSE
+from common.net.pulse import Pulse
 
 EVERY = 0.03
 
@@ -58,6 +60,19 @@ def test_greenlets_that_are_ready_do_not_wait_for_the_next_look() -> None:
         assert gevent.get_hub().loop.iteration - before < 100
     finally:
         moderation.stop()
+
+
+def test_a_pause_ends_when_the_pulse_is_due() -> None:
+    pulse = Pulse()
+    pulse.start()
+    moderation = Moderation(10.0, pulse.due)
+    moderation.start()
+    try:
+        gevent.sleep(5 * EVERY_PULSE)
+        assert pulse.lag.milliseconds()["max"] < 1000 * EVERY_PULSE
+    finally:
+        moderation.stop()
+        pulse.stop()
 
 
 def test_without_a_pause_nothing_is_watched() -> None:

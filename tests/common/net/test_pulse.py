@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.net.exposition import render
 from common.net.metrics import Metrics
-from common.net.pulse import GC_THRESHOLDS, Lag, Pauses, Pulse, freeze_heap
+from common.net.pulse import EVERY, GC_THRESHOLDS, Lag, Pauses, Pulse, freeze_heap
 
 
 def test_lag_before_the_first_measurement_is_zero():
@@ -85,7 +85,7 @@ def pulse():
 
 
 def test_a_loop_that_is_blocked_shows_as_late(pulse: Pulse):
-    until = time.monotonic() + 0.12
+    until = time.monotonic() + 0.17
     while time.monotonic() < until:
         pass
     for _ in range(3):
@@ -93,11 +93,11 @@ def test_a_loop_that_is_blocked_shows_as_late(pulse: Pulse):
     assert 60 <= pulse.lag.milliseconds()["max"] < 1000
 
 
-def test_the_loop_is_asked_every_50_ms_and_not_more_often(pulse: Pulse):
+def test_the_loop_is_asked_ten_times_a_second_and_not_more_often(pulse: Pulse):
     began = time.monotonic()
-    for _ in range(4):
+    for _ in range(6):
         gevent.sleep(0.04)
-    turns = (time.monotonic() - began) / 0.05
+    turns = (time.monotonic() - began) / EVERY
     assert 1 <= pulse.lag._filled <= turns + 1
 
 
