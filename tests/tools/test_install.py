@@ -92,3 +92,66 @@ def test_the_lock_files_check_every_file_and_name_no_host() -> None:
         assert all("--hash=sha256:" in entry for entry in entries)
         assert "://" not in text
         assert "--index-url" not in text
+
+
+class Venv:
+    """A .venv whose python writes down what it is asked and cannot do `refused`."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "bin").mkdir(parents=True)
+        self.asked = folder / "asked"
+        self.python = folder / "bin" / "python"
+        self.refuse("nothing")
+
+    def refuse(self, refused: str) -> None:
+        self.python.write_text(
+            f'#!/bin/sh\necho "$@" >> {self.asked}\ncase "$*" in *"{refused}"*) exit 1;; esac\n'
+        )
+        self.python.chmod(0o755)
+
+    def tools(self) -> list[str]:
+        """Give what was run: "pip uv.lock", "uv dev.lock", …"""
+        lines = self.asked.read_text().splitlines()
+        locks = [re.findall(r"(\S+\.lock)", line)[0] for line in lines]
+        return [f"{line.split()[1]} {Path(lock).name}" for line, lock in zip(lines, locks, strict=True)]
+
+
+@pytest.fixture
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Venv:
+    made = Venv(tmp_path / "venv")
+    monkeypatch.setattr(install, "VENV", made.python.parent.parent)
+    monkeypatch.setattr(install, "PYTHON", made.python)
+    return made
+
+
+def test_pip_installs_the_locked_uv_and_that_the_rest(venv: Venv) -> None:
+    install.install(None, "dev")
+    assert venv.tools() == ["pip uv.lock", "uv dev.lock"]
+    version = locked("dev")["uv"]
+    lines = (install.VENV / "uv.lock").read_text().splitlines()
+    assert lines[0] == f"uv=={version} \\"
+    assert all("--hash=sha256:" in line for line in lines[1:])
+    assert "--require-hashes" in venv.asked.read_text().splitlines()[0]
+
+
+def test_without_uv_for_this_machine_pip_installs_all(venv: Venv) -> None:
+    venv.refuse("uv.lock")
+    install.install(None, "dev")
+    assert venv.tools() == ["pip uv.lock", "pip dev.lock"]
+
+
+def test_what_uv_cannot_install_pip_does(venv: Venv) -> None:
+    venv.refuse("-m uv")
+    install.install(None, "dev")
+    assert venv.tools() == ["pip uv.lock", "uv dev.lock", "pip dev.lock"]
+
+
+def test_at_runtime_no_uv_is_brought_along(venv: Venv) -> None:
+    install.install(None, "runtime")
+    assert venv.tools() == ["pip runtime.lock"]
+
+
+def test_what_nothing_can_install_is_said(venv: Venv) -> None:
+    venv.refuse("install")
+    with pytest.raises(SystemExit, match=r"could not install dev\.lock"):
+        install.install(None, "dev")
