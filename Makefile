@@ -1,6 +1,8 @@
 # Roost: every target makes the .venv it needs by itself; nothing is done by hand before.
 PYTHON ?= python3
 PY := .venv/bin/python
+# Container images like to set it; each of the hundreds of processes here would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
 .PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv

@@ -38,6 +38,10 @@ def test_the_launchers_path_does_not_reach_the_processes() -> None:
     assert "PYTHONPATH" not in environment({"PYTHONPATH": "/x"})
 
 
+def test_processes_keep_what_they_compiled_whatever_the_image_says() -> None:
+    assert "PYTHONDONTWRITEBYTECODE" not in environment({"PYTHONDONTWRITEBYTECODE": "1"})
+
+
 def test_with_a_redis_of_your_own_none_is_started() -> None:
     assert environment({"ROOST_REDIS_URL": "redis://host"})["SUPERVISE_REDIS_BUNDLED"] == "false"
     assert environment({})["SUPERVISE_REDIS_BUNDLED"] == "true"
