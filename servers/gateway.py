@@ -75,7 +75,7 @@ class Gateway(Service):
         self.subscribing = Subscribing(self.front)
         self.certificate = self._certificate()
         process.metrics.counters.declare(ARRIVAL_COUNTERS)
-        self.moderation = Moderation(settings.look_every_ms / 1000, process.pulse.due)
+        self.moderation = Moderation(settings.look_every_ms / 1000)
         self.door = Door(self.front, places.host, self._listening(), self.certificate)
         web_socket = places.web_socket(process.index)
         self.opening = Opening(process, self.door, self.peers())

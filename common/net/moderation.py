@@ -2,52 +2,45 @@
 
 A gateway whose connections are quiet is woken for each single ping: a round of the loop, and two
 switches of the processor, for one callback. Looking every few milliseconds it finds several at
-a time. That delays what comes by as much at most; what comes after a quiet time is not delayed.
-Network cards do the same to the processor, under the same name.
+a time. That delays what comes by as much at most; timers, and greenlets that are ready, are not
+delayed. Network cards do the same to the processor, under the same name.
+
+It is libev that does it; gevent brings the call in its extension, but not into Python.
+
+Source: libev(3), ev_set_io_collect_interval
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import monotonic
+import ctypes
 from typing import Any
 
-from gevent import get_hub, monkey
-
-_sleep = monkey.get_original("time", "sleep")
+from gevent import get_hub
 
 
 class Moderation:
-    """Keeps a loop from looking again within `seconds`; the whole process sleeps for the rest of them.
+    """Keeps a loop from looking again within `seconds` as long as nothing else is due."""
 
-    Args:
-        due: gives the monotonic second at which a pause ends at the latest.
-    """
-
-    def __init__(self, seconds: float, due: Callable[[], float] = lambda: float("inf")) -> None:
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._due = due
-        self._loop = get_hub().loop
-        self._looked_at = 0.0
-        self._watcher: Any = None
 
     def start(self) -> None:
-        """Begin; nothing happens where `seconds` is 0."""
-        if self._seconds and self._watcher is None:
-            self._watcher = self._loop.prepare(ref=False)
-            self._watcher.start(self._before_look)
+        """Begin; nothing happens where `seconds` is 0, or the loop is not libev's."""
+        if self._seconds:
+            self._set(self._seconds)
 
     def stop(self) -> None:
         """End it."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
+        if self._seconds:
+            self._set(0.0)
 
-    def _before_look(self) -> None:
-        if self._loop._callbacks:  # greenlets that are ready do not wait for sockets
+    @staticmethod
+    def _set(seconds: float) -> None:
+        loop: Any = get_hub().loop
+        if loop.__class__.__module__ != "gevent.libev.corecext":
             return
-        left = min(self._looked_at + self._seconds, self._due()) - monotonic()
-        if left > 0:
-            _sleep(left)
-        self._looked_at = monotonic()
+        from gevent.libev import corecext
+
+        call = ctypes.CDLL(corecext.__file__).ev_set_io_collect_interval
+        call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_double), None
+        call(loop.ptr, seconds)

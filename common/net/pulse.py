@@ -88,10 +88,6 @@ class Pulse:
         self.lag = Lag()
         self.pauses = Pauses()
 
-    def due(self) -> float:
-        """Give the monotonic second of the next measurement."""
-        return self._due
-
     def start(self) -> None:
         """Begin to measure; a second call changes nothing."""
         if self._timer is not None:
