@@ -2,7 +2,7 @@
 
     kept   dbserver keeps it ──▶ each session shard passes the live copies on
     live   each session shard passes it on
-    all    (kept: dbserver keeps it ──▶) one gateway after the other, at a settable rate
+    all    (kept: dbserver keeps it ──▶) four gateways at a time, at a settable rate in all
     room   the room's world
 
 What is kept is stored for every receiver before anybody is told. When telling fails in
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgpack
-from gevent.pool import Group
+from gevent.pool import Group, Pool
 
 from common.errors import BadField, RequestError, Unavailable
 from common.net.dbclient import Dbservers
@@ -35,6 +35,8 @@ SERVER = ""
 """uid of what an application server sends."""
 RECEIVERS_PER_SECOND = 2_000
 """Storage takes more on a machine that is not busy; a call for many gets the time it may need."""
+AT_ONCE = 4
+"""Gateways that walk through a broadcast at a time."""
 TAGGED_PAGE = 5_000
 """Users a session names in one answer."""
 
@@ -175,24 +177,42 @@ class Sending:
             if standing is None:
                 return Sent(first, 0)
             is_repeat, mid, body = first != mid, first, standing
-        pace = rate or self._rate
-        written = 0
-        failures: list[str] = []
-        loads = self._callers.call_each(self._places.gateways, "load", timeout=self._timeout)
-        for name, load in loads.items():
-            try:
-                if isinstance(load, RequestError):
-                    raise load
-                args = (push.product, mid, body, bseq, prev, tags or [], pace)
-                seconds = self._timeout + 2 * load["connections"] / pace
-                written += self._callers.call(name, "broadcast", *args, timeout=seconds)
-            except RequestError as error:
-                failures.append(f"{name}: {error.message}")
+        args = (push.product, mid, body, bseq, prev, tags or [])
+        written, failures = self._write_to_all(args, rate or self._rate)
         if push.keep and written:
             self._note_written(push.product, mid, written, is_repeat)
         if failures:
             raise Unavailable(f"not every gateway has it ({'; '.join(failures)})", mid=mid, online=written)
         return Sent(mid, written)
+
+    def _write_to_all(self, args: tuple[Any, ...], pace: int) -> tuple[int, list[str]]:
+        """Have every gateway write a broadcast, a few at a time that share the pace.
+
+        Returns:
+            Connections it was written to, and what failed.
+        """
+        loads = self._callers.call_each(self._places.gateways, "load", timeout=self._timeout)
+        at_once = min(AT_ONCE, len(loads))
+        share = pace / at_once
+        failures: list[str] = []
+
+        def one(name: str) -> int:
+            try:
+                load = loads[name]
+                if isinstance(load, RequestError):
+                    raise load
+                seconds = self._timeout + 2 * load["connections"] / share
+                written: int = self._callers.call(name, "broadcast", *args, share, timeout=seconds)
+                return written
+            except RequestError as error:
+                failures.append(f"{name}: {error.message}")
+                return 0
+
+        pool = Pool(at_once)
+        try:
+            return sum(pool.map(one, loads)), failures
+        finally:
+            pool.kill(block=False)
 
     def room(self, product: str, room: str, key: str, data: bytes) -> tuple[int, int]:
         """Publish into a room (map/name) as the server; give (epoch, offset).

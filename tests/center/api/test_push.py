@@ -199,16 +199,16 @@ def test_tags_too_many_have_are_a_bad_field(api: Api, processes: Processes):
     assert (body["field"], body["limit"]) == ("tags", 10_000)
 
 
-def test_a_broadcast_goes_to_one_gateway_after_the_other(api: Api, processes: Processes):
+def test_a_broadcast_goes_to_a_few_gateways_at_a_time_which_share_its_rate(api: Api, processes: Processes):
     processes.answers["broadcast"] = 10
     answer = api.post("/v1/push/broadcast", {"data": 1, "rate": 5, "tags": ["vip"]})
     assert answer.json == {"mid": FIRST_ID, "online": 20}
     calls = processes.of("broadcast")
     assert [call.peer for call in calls] == list(PLACES.gateways)
     product, mid, body, bseq, prev, tags, rate = calls[0].args
-    assert (product, mid, bseq, prev, tags, rate) == ("p", FIRST_ID, 0, 0, ["vip"], 5)
+    assert (product, mid, bseq, prev, tags, rate) == ("p", FIRST_ID, 0, 0, ["vip"], 2.5)
     assert msgpack.unpackb(body) == ["", msgpack.packb(1), NOW_MS, False]
-    assert calls[0].timeout is not None and calls[0].timeout > 10 / 5
+    assert calls[0].timeout is not None and calls[0].timeout > 10 / 2.5
     assert processes.of("bcast_send") == processes.of("bcast_written") == []
 
 
@@ -217,7 +217,7 @@ def test_a_kept_broadcast_is_stored_first_and_counted_in_the_ledger(api: Api, pr
     processes.answers["broadcast"] = 10
     answer = api.post("/v1/push/broadcast", {"data": 1, "keep": True, "key": "k"})
     assert answer.json == {"mid": FIRST_ID, "online": 20}
-    assert [call.args[3:7] for call in processes.of("broadcast")] == [[21, 20, [], RATE]] * 2
+    assert [call.args[3:7] for call in processes.of("broadcast")] == [[21, 20, [], RATE / 2]] * 2
     assert processes.methods() == ["bcast_send", "load", "load", "broadcast", "broadcast", "bcast_written"]
     assert processes.of("bcast_written")[0].args == [FIRST_ID, 20]
 
