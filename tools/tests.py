@@ -23,6 +23,8 @@ TYPES = "--types"
 SLOWEST = ("-q", "--durations=10", "--durations-min=5")
 WORKERS = 2
 CLUSTER = Path("tests/cluster")
+SHARED = CLUSTER / "shared"
+"""Files that share one cluster, so they are one job."""
 LONGEST = ("test_kills", "test_frozen", "test_torture")
 """Of the files in tests/cluster; begun first, so that no worker ends long before the other."""
 
@@ -55,7 +57,7 @@ def tests() -> list[Job]:
     return [
         _pytest("all but clusters and load tests", *rest),
         _pytest("tests/loadtest without benches", "tests/loadtest", f"--ignore={benches}"),
-        *(_pytest(one, one) for one in [*long, benches, "tests/clients", *short]),
+        *(_pytest(one, one) for one in [*long, benches, str(SHARED), "tests/clients", *short]),
     ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,25 +11,32 @@ from tests.cluster.cluster import Cluster
 MakeCluster = Callable[..., Cluster]
 
 
+@contextmanager
+def running(settings: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
+    """Give a ready cluster; it ends with the block."""
+    started = Cluster(settings)
+    try:
+        started.wait_ready()
+        yield started
+    finally:
+        started.stop()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A ready cluster with the default settings, shared by the tests of a module."""
-    running = Cluster()
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running() as started:
+        yield started
 
 
 @pytest.fixture
 def make_cluster() -> Iterator[MakeCluster]:
     """Start ready clusters with settings of the test's own: `make_cluster({"cluster.gateways": 4})`."""
-    running: list[Cluster] = []
+    started: list[Cluster] = []
 
     def make(settings: Mapping[str, Any] | None = None, ready: bool = True) -> Cluster:
         made = Cluster(settings)
-        running.append(made)
+        started.append(made)
         if ready:
             made.wait_ready()
         return made
@@ -36,5 +44,5 @@ def make_cluster() -> Iterator[MakeCluster]:
     try:
         yield make
     finally:
-        for made in running:
+        for made in started:
             made.stop()

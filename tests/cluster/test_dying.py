@@ -13,7 +13,7 @@ from gevent import sleep
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.redis_proxy import RedisProxy
-from tests.cluster.test_mail import enter, last_seq, make_users, numbers
+from tests.cluster.shared.test_mail import enter, last_seq, make_users, numbers
 from tests.redis_server import running
 
 SETTINGS = {"cluster.sessions": 1, "cluster.maps": {"plaza": 1}, "rpc.timeout": 2.0}

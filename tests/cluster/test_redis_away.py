@@ -15,7 +15,7 @@ from gevent import sleep, spawn
 from common.keys import redis_url
 from tests.cluster.cluster import Cluster
 from tests.cluster.raw import Packet, Raw
-from tests.cluster.test_mail import enter, last_seq, make_users, numbers
+from tests.cluster.shared.test_mail import enter, last_seq, make_users, numbers
 
 AT_ONCE = 1.5
 """Seconds within which a message that cannot be kept is refused: one, and a half for a busy machine."""

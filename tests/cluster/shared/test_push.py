@@ -80,6 +80,11 @@ def quiet(raw: Raw, *ops: str) -> bool:
     return not [op for op, *_ in raw.seen if op in ops]
 
 
+def connected(door: Door, uid: str) -> list[str]:
+    """Name the devices of a user that are connected, as its session process knows."""
+    return [row["device"] for row in door.of(uid, "user")["devices"] if row["gateway"] is not None]
+
+
 def until(true: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not true():
@@ -103,6 +108,7 @@ def test_one_device_is_kicked_or_all_are(door: Door, enter: Enter) -> None:
     assert phone.wait_op("kick") == {"code": "policy", "reason": "because", "reconnect": False}
     phone.wait_end()
     assert quiet(tablet, "kick")
+    until(lambda: connected(door, "kick1") == ["tablet"])
     assert door.of("kick1", "kick", None, "drain", "") == 1
     assert tablet.wait_op("kick")["code"] == "drain"
     assert quiet(other, "kick")
