@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import ConfigError, NotFound
 from common.rules.placement import choose
 from common.settings import ROOT, Settings
+from common.wire.lines import Line
 
 GROUPS = ("gateway", "function", "session", "dbserver", "world", "center")
 SOCKET_PATH_LIMIT = 107
@@ -48,6 +49,25 @@ class Places:
         """Give the map a world process belongs to."""
         return self._map_of[world]
 
+    @property
+    def maps(self) -> dict[str, tuple[str, ...]]:
+        """Give each map's world processes, in the order of their indexes."""
+        return dict(self._worlds)
+
+    def host_of(self, area: str, line: Line) -> str:
+        """Give the world process of a copy of a map ("product/map").
+
+        Raises:
+            NotFound: no such map, or it has no such process.
+        """
+        map_name = area.partition("/")[2]
+        worlds = self._worlds.get(map_name)
+        if worlds is None:
+            raise NotFound(f"no map {map_name!r}", field="map")
+        if line.host >= len(worlds):
+            raise NotFound("no such line", field="line")
+        return worlds[line.host]
+
     def session_of(self, user: str) -> str:
         """Give the session process that owns a user ("product/uid")."""
         return self.sessions[choose(user, len(self.sessions))]
@@ -65,7 +85,7 @@ class Places:
         return worlds[choose(room, len(worlds))]
 
     def function_of(self, user: str) -> str:
-        """Give the function process that answers for a user's global info."""
+        """Give the function process that answers for a user's global info, or for the lines of a map."""
         return self.functions[choose(user, len(self.functions))]
 
     def rpc_address(self, name: str) -> str:

@@ -195,6 +195,23 @@ class World:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """Copies of maps: lines, filled by load, and instances, made on demand."""
+
+    copies: int = option(200, "lines and instances one world process hosts", unit="copies", low=1, high=5_000)
+    report_every: float = option(
+        1.0, "how often a world tells function how full its copies are", unit="s", low=0.05
+    )
+    hold: float = option(
+        15.0,
+        "how long a place is held for a player on the way, and an instance for its world to come back",
+        unit="s",
+        low=0.1,
+    )
+    idle: float = option(30.0, "a copy that is empty this long closes", unit="s", low=0)
+
+
+@dataclass(frozen=True)
 class Lease:
     """Who is alive (docs/architecture.md, leases)."""
 

@@ -20,6 +20,7 @@ from common.sections import (
     Dbserver,
     Gateway,
     Lease,
+    Lines,
     Link,
     Log,
     Mailbox,
@@ -39,6 +40,7 @@ __all__ = [
     "Dbserver",
     "Gateway",
     "Lease",
+    "Lines",
     "Link",
     "Log",
     "Mailbox",
@@ -70,6 +72,7 @@ class Settings:
     gateway: Gateway = field(default_factory=Gateway)
     session: Session = field(default_factory=Session)
     world: World = field(default_factory=World)
+    lines: Lines = field(default_factory=Lines)
     lease: Lease = field(default_factory=Lease)
     link: Link = field(default_factory=Link)
     rpc: Rpc = field(default_factory=Rpc)

@@ -80,9 +80,7 @@ class LinesModel(RuleBasedStateMachine):
         assert self._takes(line.host)
         assert not line.made
         assert before.get(str(line), 0) + size <= SIZES.full
-        fitting = [
-            n for name, n in before.items() if self._takes(int(name[0])) and n + size <= SIZES.fill
-        ]
+        fitting = [n for name, n in before.items() if self._takes(int(name[0])) and n + size <= SIZES.fill]
         if fitting:
             assert before[str(line)] == max(fitting)
         self.way += [(self.now + HOLD, line)] * size
