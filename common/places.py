@@ -68,6 +68,14 @@ class Places:
             raise NotFound("no such line", field="line")
         return worlds[line.host]
 
+    def home_of(self, area: str) -> str:
+        """Give the world process that makes the matches of a map ("product/map").
+
+        Raises:
+            NotFound: no such map is configured.
+        """
+        return self.world_of(f"{area}/matches")
+
     def session_of(self, user: str) -> str:
         """Give the session process that owns a user ("product/uid")."""
         return self.sessions[choose(user, len(self.sessions))]

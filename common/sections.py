@@ -212,6 +212,21 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Matches:
+    """Matchmaking; which matches there are is said by the map."""
+
+    tickets: int = option(
+        1_000, "parties that wait in one map of a product; above it: full", unit="parties", low=2, high=10_000
+    )
+    wait: float = option(600.0, "a party waits for a match this long at most", unit="s", low=1)
+    accept: float = option(15.0, "time all players have to accept a match", unit="s", low=1, high=300)
+    remember: float = option(
+        60.0, "how long those of a match can ask where it is played", unit="s", low=1, high=3_600
+    )
+    step_every: float = option(0.25, "how often matches are made", unit="s", low=0.02, high=10)
+
+
+@dataclass(frozen=True)
 class Lease:
     """Who is alive (docs/architecture.md, leases)."""
 

@@ -24,6 +24,7 @@ from common.sections import (
     Link,
     Log,
     Mailbox,
+    Matches,
     Redis,
     RoomRule,
     Rpc,
@@ -44,6 +45,7 @@ __all__ = [
     "Link",
     "Log",
     "Mailbox",
+    "Matches",
     "NOT_SETTINGS",
     "ROOT",
     "Redis",
@@ -73,6 +75,7 @@ class Settings:
     session: Session = field(default_factory=Session)
     world: World = field(default_factory=World)
     lines: Lines = field(default_factory=Lines)
+    matches: Matches = field(default_factory=Matches)
     lease: Lease = field(default_factory=Lease)
     link: Link = field(default_factory=Link)
     rpc: Rpc = field(default_factory=Rpc)

@@ -53,7 +53,7 @@ class Copy:
     Attributes:
         count, entered: as its host said last.
         open: its host has it, as far as is known.
-        since: when it was last opened, or asked for.
+        since: when somebody was last sent there, or its host began anew.
         held: (until, players) sent there and not seen there yet, oldest first.
         data: what an instance was made with.
     """
@@ -132,5 +132,5 @@ class Host:
     def forget(self, now: float, hold: float) -> None:
         """Drop what is not open and nobody is on the way to."""
         for key, copy in list(self.copies.items()):
-            if not copy.open and now >= copy.since + hold and (copy.line.made or not copy.players(now)):
+            if not copy.open and now >= copy.since + hold:
                 del self.copies[key]

@@ -105,6 +105,16 @@ def test_who_looks_for_the_next_match_is_not_told_of_the_last(matching: Matching
     assert states(matching, "ann", now=60) == ["waiting"]
 
 
+def test_who_gave_up_the_next_match_is_not_told_of_the_last(matching: Matching):
+    number = duel(matching)
+    for uid in ("ann", "bob"):
+        matching.accept(uid, number, True, 0)
+    matching.made(matching.agreed.pop(), "0:17", 0)
+    find(matching, "ann", now=1)
+    matching.cancel("ann", 2)
+    assert states(matching, "ann", "bob") == ["none", "made"]
+
+
 def test_one_who_declines_is_out_and_the_other_waits_on_as_long_as_before(matching: Matching):
     number = duel(matching)
     matching.accept("ann", number, True, 1)

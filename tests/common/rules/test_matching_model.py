@@ -10,12 +10,12 @@ from common.errors import Conflict, Full, NotFound
 from common.rules.matching import Match, Matching, MatchLimits
 from common.rules.queue import Mode
 
-NAMES = [f"u{n}" for n in range(9)]
-MODES = {"duel": Mode(2, 1, 20, 5, 60), "pairs": Mode(2, 2, 20, 5, 60)}
-LIMITS = MatchLimits(tickets=7, wait=60.0, accept=5.0, remember=8.0)
+NAMES = [f"u{n}" for n in range(6)]
+MODES = {"duel": Mode(2, 1, 40, 10, 100), "pairs": Mode(2, 2, 40, 10, 100)}
+LIMITS = MatchLimits(tickets=4, wait=60.0, accept=5.0, remember=8.0)
 
 uids = st.sampled_from(NAMES)
-ranks = st.integers(0, 120)
+ranks = st.sampled_from([0, 30, 60, 120])
 
 
 class MatchingModel(RuleBasedStateMachine):
@@ -82,6 +82,11 @@ class MatchingModel(RuleBasedStateMachine):
         if self.believes[uid] == "offered":
             self.believes[uid] = "accepted"
 
+    @rule()
+    def all_accept(self) -> None:
+        for uid in NAMES:
+            self.accept(uid, True)
+
     @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, 9.0]), limit=st.integers(1, 5))
     def step(self, seconds: float, limit: int) -> None:
         self.now += seconds
@@ -128,4 +133,4 @@ class MatchingModel(RuleBasedStateMachine):
 
 
 TestMatchingModel = MatchingModel.TestCase
-TestMatchingModel.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestMatchingModel.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
