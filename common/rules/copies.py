@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from common.wire.lines import Line, split_key
 
-READY = "ready"
+TAKING = ("starting", "ready")
+"""States of a process that takes players, or is about to."""
 
 
 class Sizes(NamedTuple):
@@ -33,7 +34,7 @@ class Report(NamedTuple):
     """What a world says of itself.
 
     Args:
-        state: of its process; only "ready" takes players.
+        state: of its process; see TAKING.
         busy: it has no time to spare: nothing new unless nobody else is there.
         rows: [key, players, players that ever entered] of every copy.
     """

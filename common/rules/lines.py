@@ -7,8 +7,8 @@
 Known only from reports, each of which holds all copies of one world. Places given since
 are held: counted until the world has counted who came, or the time for it is over.
 
-    place    the fullest line below `fill` ─▶ a new line on the least loaded host
-             ─▶ the emptiest line below `full`
+    place    the line one was sent to last ─▶ the fullest line below `fill`
+             ─▶ a new line on the least loaded host ─▶ the emptiest line below `full`
     make     an instance on the least loaded host
 
 Time is passed in, in seconds of any one clock.
@@ -22,8 +22,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from common.errors import BadField, Full, NotFound, Unavailable
-from common.rules.copies import READY, Copy, Host, Report
+from common.rules.copies import TAKING, Copy, Host, Report
 from common.wire.lines import Line, line_key, split_key
+
+REMEMBERED = 50_000
+"""Users whose last line is known: who comes back soon finds the same people, or its own player."""
 
 
 class Lines:
@@ -46,6 +49,7 @@ class Lines:
             for world, host in zip(found, self._maps[name], strict=True)
         }
         self._made = 0
+        self._last: dict[tuple[str, str], Line] = {}
 
     def __len__(self) -> int:
         return sum(len(host.copies) for host in self._hosts.values())
@@ -87,12 +91,15 @@ class Lines:
 
     # who goes where
 
-    def place(self, area: str, size: int, now: float, apart: str = "", wish: Line | None = None) -> Line:
+    def place(
+        self, area: str, size: int, now: float, apart: str = "", wish: Line | None = None, who: str = ""
+    ) -> Line:
         """Give the line for so many players that stay together, and hold their places.
 
         Args:
             apart: a world process they may not go to, "" for none.
             wish: the copy they want; no other is given then.
+            who: a uid; it comes back to the line it was sent to last, while that is there.
 
         Raises:
             NotFound: no such map is configured, or the wished copy is not there.
@@ -100,8 +107,26 @@ class Lines:
             Unavailable: no process of the map takes players now.
         """
         hosts = self._takers(area, now, apart)
-        copy = self._wished(hosts, area, wish, size, now) if wish else self._fitting(hosts, area, size, now)
+        if wish is not None:
+            return self._hold_for(self._wished(hosts, area, wish, size, now), size, now)
+        copy = self._known(hosts, area, who, size, now) or self._fitting(hosts, area, size, now)
+        if who:
+            self._last.pop((area, who), None)
+            self._last[area, who] = copy.line
+            if len(self._last) > REMEMBERED:
+                del self._last[next(iter(self._last))]
         return self._hold_for(copy, size, now)
+
+    def _known(self, hosts: list[Host], area: str, who: str, size: int, now: float) -> Copy | None:
+        """Give the line one was sent to last, if it has room."""
+        last = self._last.get((area, who))
+        if last is None:
+            return None
+        for host in hosts:
+            copy = host.copies.get(line_key(area, last))
+            if copy is not None and copy.players(now) + size <= host.sizes.full:
+                return copy
+        return None
 
     def _wished(self, hosts: list[Host], area: str, wish: Line, size: int, now: float) -> Copy:
         for host in hosts:
@@ -181,7 +206,7 @@ class Lines:
         return hosts
 
     def _takes(self, host: Host, now: float) -> bool:
-        return host.state == READY and now - host.heard_at < self._silent
+        return host.state in TAKING and now - host.heard_at < self._silent
 
     def _takers(self, area: str, now: float, apart: str = "") -> list[Host]:
         avoided = self._hosts.get(apart)

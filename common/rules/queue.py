@@ -115,8 +115,8 @@ class Queue:
                 sums = self._sums()
         return made
 
-    def __contains__(self, ticket: object) -> bool:
-        place = bisect_left(self._by_age, ticket)  # type: ignore[type-var]
+    def __contains__(self, ticket: Ticket) -> bool:
+        place = bisect_left(self._by_age, ticket)
         return place < len(self._by_age) and self._by_age[place] == ticket
 
     def _sums(self) -> list[list[int]]:

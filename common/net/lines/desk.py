@@ -32,11 +32,11 @@ class Desk:
         self._state_of = state_of
         self._last: dict[str, str] = {}
 
-    def place(self, area: str, size: int = 1, apart: str = "", wish: str = "") -> str:
+    def place(self, area: str, size: int = 1, apart: str = "", wish: str = "", who: str = "") -> str:
         """Give the line for so many players; may block. See `line_place` of common/net/lines/registry.py."""
         function = self._places.function_of(area)
         try:
-            line: str = self._callers.call(function, "line_place", area, size, apart, wish)
+            line: str = self._callers.call(function, "line_place", area, size, apart, wish, who)
         except (DeadlineExceeded, Unavailable):
             line = wish or self._last.get(area, "")
             if not line or not self._lives(area, line, apart):

@@ -39,6 +39,9 @@ class Host:
         says: gives name, [incarnation, term] and state of the process.
         sizes: [fill, full, copies], as its map says.
         busy: tells whether the process has no time to spare.
+
+    Attributes:
+        heard: function has taken a report.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Host:
         self._says = says
         self._sizes = sizes
         self._busy = busy
+        self.heard = False
         self._log = get_log()
 
     def report(self, timeout: float) -> None:
@@ -64,6 +68,7 @@ class Host:
         answers = self._callers.call_each(self._functions, "line_report", *told, timeout=timeout)
         for again in answers.values():
             if not isinstance(again, RequestError):
+                self.heard = True
                 for key, data in again or ():
                     self._open_again(key, data)
 

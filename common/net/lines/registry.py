@@ -74,13 +74,16 @@ def line_report(
 
 
 @LINES.on("line_place")
-def line_place(registry: Registry, area: str, size: int, apart: str = "", wish: str = "") -> str:
+def line_place(
+    registry: Registry, area: str, size: int, apart: str = "", wish: str = "", who: str = ""
+) -> str:
     """Give the line for so many players who stay together; their places are held for a while.
 
     Args:
         area: "product/map".
         apart: a world process they may not go to.
         wish: the line or instance they want, and no other; "" for any line.
+        who: the uid of one who goes back to its last line, if that has room; "" for nobody known.
 
     Raises:
         BadField, NotFound: no such map or line.
@@ -89,7 +92,7 @@ def line_place(registry: Registry, area: str, size: int, apart: str = "", wish: 
     """
     _check(area, size)
     line = parse_line(wish) if wish else None
-    return str(registry.lines.place(area, size, time.monotonic(), apart, line))
+    return str(registry.lines.place(area, size, time.monotonic(), apart, line, who))
 
 
 @LINES.on("line_make")

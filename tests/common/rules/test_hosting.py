@@ -145,7 +145,9 @@ class HostingModel(RuleBasedStateMachine):
     def leave(self, which: int) -> None:
         keys = sorted(key for key, count in self.truth.items() if count)
         key = keys[which % len(keys)]
-        self.hosting.left(self.hosting.get(key), self.now)
+        copy = self.hosting.get(key)
+        assert copy is not None
+        self.hosting.left(copy, self.now)
         self.truth[key] -= 1
 
     @rule(seconds=st.sampled_from([1.0, IDLE, HOLD]))

@@ -131,11 +131,11 @@ def test_a_line_that_closed_under_one_on_the_way_is_kept_for_him(lines: Lines):
     assert players(lines, 2.0) == {"0.1": 1}
 
 
-STATES = {"starting": "starting", "draining": "draining", "stopping": "stopping"}
+STATES = ("draining", "stopping")
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_nobody_is_sent_to_a_world_that_is_not_ready(lines: Lines, state: str):
+def test_nobody_is_sent_to_a_world_that_is_about_to_end(lines: Lines, state: str):
     report(lines, "world-1", {"0.1": (3, 3)}, state=state)
     refused(Unavailable, place, lines)
     refused(Unavailable, make, lines)
@@ -177,6 +177,34 @@ def test_a_wished_line_is_given_or_none(lines: Lines):
     assert refused(Full, place, lines, wish=Line(0, 2)).facts == {"limit": 6}
     refused(NotFound, place, lines, wish=Line(0, 3))
     refused(NotFound, place, lines, wish=Line(1, 1))
+
+
+def test_one_who_comes_back_goes_to_the_line_it_was_in(lines: Lines):
+    both(lines)
+    assert place(lines, who="ann") == "0.1"
+    both(lines, now=20.0)
+    report(lines, "world-1", {"0.1": (5, 5), "0.2": (2, 2)}, now=20.0)
+    assert place(lines, now=20.0, who="bob") == "0.2"
+    assert place(lines, now=20.0, who="ann") == "0.1", "beyond fill, but not full"
+    assert place(lines, now=20.0, who="ann") == "0.2", "full"
+    assert str(lines.place("other/arena", 1, 20.0, who="ann")) == "1.1", "somebody else"
+
+
+def test_one_whose_line_is_gone_or_to_be_avoided_goes_elsewhere(lines: Lines):
+    report(lines, "world-1", {"0.1": (1, 1)})
+    assert place(lines, who="ann") == "0.1"
+    report(lines, "world-2")
+    assert place(lines, who="ann", apart="world-1") == "1.1"
+    report(lines, "world-1", state="draining")
+    assert place(lines, who="ann") == "1.1"
+
+
+def test_only_so_many_last_lines_are_remembered(lines: Lines, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("common.rules.lines.REMEMBERED", 2)
+    both(lines)
+    for who in ("ann", "bob", "ann", "cat"):
+        place(lines, who=who)
+    assert {who for _, who in lines._last} == {"ann", "cat"}
 
 
 def test_an_unknown_map_is_not_found(lines: Lines):

@@ -36,7 +36,7 @@ def states(matching: Matching, *uids: str, now: float = 0) -> list[str]:
 
 
 def offered(matching: Matching, uid: str = "ann", now: float = 0) -> int:
-    return matching.status(uid, now)["match"]
+    return int(matching.status(uid, now)["match"])
 
 
 def duel(matching: Matching, now: float = 0) -> int:

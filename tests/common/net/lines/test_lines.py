@@ -111,6 +111,17 @@ def test_a_busy_world_says_so(scene: Scene):
     assert scene.desk.place(ARENA) == "1.1"
 
 
+def test_a_world_knows_whether_function_has_heard_of_it():
+    scene = Scene()
+    host = scene.hosts["world-1"]
+    scene.away = set(scene.places.functions)
+    host.report(1.0)
+    assert not host.heard
+    scene.away = set()
+    host.report(1.0)
+    assert host.heard
+
+
 def test_only_worlds_report(scene: Scene):
     with pytest.raises(BadField):
         line_report(scene.registry, "gateway-0", ["1", 1], "ready", False, SIZES, [])
