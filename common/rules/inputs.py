@@ -55,9 +55,3 @@ class Inputs:
             yield waiting.popleft()
         if not waiting:
             self.flooding = False
-
-    def forget(self, newest: int = -1) -> None:
-        """Drop what waits; numbers begin behind `newest` again, for another client."""
-        self._waiting.clear()
-        self.newest = newest
-        self.flooding = False

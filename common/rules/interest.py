@@ -31,14 +31,15 @@ class Changes(NamedTuple):
 
     Attributes:
         moves: (id, x, y); enters: (id, kind, x, y, data); leaves: id; events: as told.
-        recentred: (entity, its watchers' client knows nothing yet) for each new centre.
+        recentred: (entity, the centre before) for each new centre; NOWHERE before: its client
+            knows nothing.
     """
 
     moves: dict[int, list[Row]]
     enters: dict[int, list[Row]]
     leaves: dict[int, list[int]]
     events: dict[int, list[Any]]
-    recentred: list[tuple[Entity, bool]]
+    recentred: list[tuple[Entity, int]]
 
     def cells(self) -> set[int]:
         """Give the cells that have changed."""
@@ -84,11 +85,13 @@ class Interest:
         self._stir(entity)
 
     def move(self, entity: Entity, x: float, y: float) -> None:
-        """Put an entity, which is in the map, at another point of it."""
+        """Put an entity at another point of the map; one that is not in it yet will come in there."""
         entity.x = x
         entity.y = y
         cell = self.grid.cell(x, y)
         if cell != entity.cell:
+            if entity.cell == NOWHERE:
+                return
             self._take_out(entity)
             self._cells[cell][entity.id] = entity
             entity.cell = cell
@@ -150,7 +153,7 @@ class Interest:
         leaves, self._leaves = self._leaves, defaultdict(list)
         events, self._events = self._events, defaultdict(list)
         stirred, self._stirred = self._stirred, []
-        recentred: list[tuple[Entity, bool]] = []
+        recentred: list[tuple[Entity, int]] = []
         left = self.grid.left
         for entity in stirred:
             entity.stirred = False
@@ -168,10 +171,10 @@ class Interest:
             centre = entity.centre
             if centre != cell and centre != NOWHERE and left(centre, entity.x, entity.y):
                 entity.centre = cell
-                recentred.append((entity, False))
+                recentred.append((entity, centre))
         for entity in self._blind:
             entity.centre = entity.cell
-            recentred.append((entity, True))
+            recentred.append((entity, NOWHERE))
         self._blind.clear()
         return Changes(moves, enters, leaves, events, recentred)
 

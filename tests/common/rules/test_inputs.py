@@ -48,15 +48,6 @@ def test_zero_is_a_number_like_any_other() -> None:
     assert list(inputs.take(4)) == [(0, "first")]
 
 
-def test_what_is_forgotten_is_not_applied_and_numbers_begin_where_told() -> None:
-    inputs = offered(9)
-    inputs.forget(2)
-    assert (len(inputs), inputs.flooding) == (0, False)
-    inputs.offer(2, "old")
-    inputs.offer(3, "new")
-    assert list(inputs.take(4)) == [(3, "new")]
-
-
 @given(st.lists(st.one_of(st.integers(0, 30), st.just("take")), max_size=100))
 def test_each_input_comes_once_in_order_and_never_too_many_wait(steps: list[int | str]) -> None:
     inputs, taken, accepted = Inputs(3), [], []

@@ -100,6 +100,14 @@ def test_one_who_comes_again_is_another() -> None:
     )
 
 
+def test_one_who_is_moved_before_it_comes_in_comes_in_there() -> None:
+    interest, one = make(), Entity("ant", 9, 5)
+    interest.move(one, 30, 5)
+    assert interest.gather() == Changes({}, {}, {}, {}, [])
+    interest.add(one)
+    assert interest.gather().enters == {cell(30, 5): [(1, "ant", 30, 5, None)]}
+
+
 def test_one_cannot_be_put_in_twice() -> None:
     interest = make(one := Entity())
     with pytest.raises(ValueError, match="in a map already"):
@@ -120,7 +128,7 @@ def test_an_event_is_told_where_it_happened() -> None:
 def test_one_who_begins_to_watch_gets_a_centre_and_knows_nothing() -> None:
     interest = make(one := Entity("ant", 15, 15))
     interest.watch(one)
-    assert interest.gather().recentred == [(one, True)]
+    assert interest.gather().recentred == [(one, NOWHERE)]
     assert one.centre == cell(15, 15)
     assert interest.gather().recentred == []
 
@@ -132,7 +140,7 @@ def test_a_centre_follows_only_beyond_the_margin() -> None:
     interest.move(one, 21, 15)
     assert interest.gather().recentred == []
     interest.move(one, 22, 15)
-    assert interest.gather().recentred == [(one, False)]
+    assert interest.gather().recentred == [(one, cell(15, 15))]
     assert one.centre == cell(22, 15)
     interest.move(one, 19, 15)
     assert interest.gather().recentred == []
@@ -214,8 +222,9 @@ class Crowd:
             for where in around(self.centres[one]):
                 if where in changes.cells():
                     eyes.take(self.delta(changes, where))
-        for one, blind in changes.recentred:
-            old = () if blind else around(self.centres[one])
+        for one, before in changes.recentred:
+            assert before in (NOWHERE, self.centres.get(one))
+            old = around(before)
             eyes = self.eyes.setdefault(one, Beholder())
             new = around(one.centre)
             for where in set(new) - set(old):
