@@ -69,6 +69,9 @@ class Gateway:
     publishes_per_second: int = option(
         500, "publishes and sends of one user on this gateway, sustained", unit="publishes/s", low=1
     )
+    input_bytes: int = option(
+        1_024, "largest input, and largest data of `enter`", unit="bytes", low=64, high=65_536
+    )
     rooms_per_connection: int = option(100, "rooms one connection may be in", unit="rooms", low=1)
     watches_per_connection: int = option(200, "users one connection may watch", unit="users", low=1)
     requests_in_flight: int = option(
@@ -159,7 +162,7 @@ class RoomRule:
 
 @dataclass(frozen=True)
 class World:
-    """Rooms."""
+    """Rooms, and maps with places."""
 
     rooms: tuple[RoomRule, ...] = option(
         (
@@ -192,6 +195,13 @@ class World:
     append_bytes: int = option(
         4_194_304, "durable publishes that may wait for Redis; above it: busy", unit="bytes", low=65_536
     )
+    maps: dict[str, str] = option({}, "map name -> its class, module:Class; others have plain rooms")
+    players_per_line: int = option(2_500, "players in one line of a map", unit="players", low=1)
+    input_queue: int = option(
+        16, "inputs of one player that may wait for a tick; above it they are dropped", unit="inputs", low=1
+    )
+    linkdead: float = option(30.0, "how long a player without a connection stays in its map", unit="s", low=0)
+    line_idle: float = option(30.0, "how long a line lives that nobody is in", unit="s", low=0)
 
 
 @dataclass(frozen=True)

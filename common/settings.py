@@ -6,6 +6,7 @@ The single settings are declared in common/sections.py.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -62,6 +63,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORTCUTS = {"ROOST_PORT": "cluster.port", "ROOST_RUN_DIR": "cluster.run_dir"}
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 NOT_SETTINGS = ("ROOST_CONF",)
 """Variables with our prefix that are not settings: ROOST_CONF names the TOML file."""
 
@@ -128,6 +130,13 @@ def _check_whole(settings: Settings) -> None:
             raise ConfigError(f"cluster.maps.{name}: the name must be 1 to 64 of A-Z a-z 0-9 . _ - : @")
         if not 1 <= count <= 512:
             raise ConfigError(f"cluster.maps.{name} = {count}: must be 1 to 512 processes")
+    for name, target in settings.world.maps.items():
+        if name not in settings.cluster.maps:
+            raise ConfigError(f"world.maps.{name}: cluster.maps gives this map no processes; name it there")
+        if not _CLASS.fullmatch(target):
+            raise ConfigError(
+                f"world.maps.{name} = {target!r}: must be module:Class, as worlds.meadow:Meadow"
+            )
     _check_pairs(settings)
 
 

@@ -14,7 +14,17 @@ from typing import Any
 
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
-from common.net.front import keeping, leaving, login, pages, people, polls, rooms, upgrade  # noqa: F401 - fill tables
+from common.net.front import (  # noqa: F401 - they fill tables
+    keeping,
+    leaving,
+    login,
+    maps,
+    pages,
+    people,
+    polls,
+    rooms,
+    upgrade,
+)
 from common.net.front.arrival import COUNTERS as ARRIVAL_COUNTERS
 from common.net.front.broadcast import Broadcasts
 from common.net.front.certificate import Certificate
@@ -114,6 +124,7 @@ class Gateway(Service):
             "polls", "sessions of long polling and server-sent events", lambda: len(self.front.polls)
         )
         metrics.gauge("rooms", "rooms with members here", lambda: len(self.mirror.rooms))
+        metrics.gauge("seats", "clients in a map", lambda: len(self.front.views))
         metrics.gauge("stuck", "clients whose outbox is full", lambda: len(self.front.stuck))
 
     def stop(self) -> None:
@@ -141,6 +152,7 @@ class Gateway(Service):
 
     def link_down(self, peer: str) -> None:
         self.front.requests.lost(peer)
+        self.front.views.away(peer)
 
     def link_turn(self, peer: str) -> None:
         self.mirror.turn(peer)
@@ -148,6 +160,7 @@ class Gateway(Service):
     def link_up(self, peer: str) -> None:
         if peer in self.process.places.worlds:
             self.mirror.announce(peer)
+            self.front.views.announce(peer)
         else:
             self._announce_logins(peer)
             self.front.mail.read_all(self._logins_of(peer))
@@ -236,6 +249,31 @@ def roster(gateway: Gateway, peer: Peer, key: str, wanted: bool) -> None:
 def recount(gateway: Gateway, peer: Peer) -> None:
     """A world counts otherwise: tell it all again."""
     gateway.mirror.announce(peer.name)
+
+
+@LINK.on("tick")
+def tick(gateway: Gateway, peer: Peer, *parts: Any) -> None:
+    """A tick of a map (common/wire/states.py)."""
+    gateway.front.views.tick(*parts)
+
+
+@LINK.on("entered")
+def entered(gateway: Gateway, peer: Peer, number: int, body: dict[str, Any], columns: int, rows: int) -> None:
+    """A client's world is back and has let it in again."""
+    connection = gateway.front.connections.get(number)
+    if connection is not None and connection.seat is not None and connection.seat.world == peer.name:
+        gateway.front.views.placed(connection.seat, columns, rows)
+        connection.send(encode("entered", 0, body))
+
+
+@LINK.on("unseat")
+def unseat(gateway: Gateway, peer: Peer, number: int, key: str) -> None:
+    """A client is in a map no more: another one plays its player, or it was not let in again."""
+    connection = gateway.front.connections.get(number)
+    if connection is not None and connection.seat is not None and connection.seat.key == key:
+        body = {"map": connection.seat.map, "away": True}
+        gateway.front.views.leave(connection)
+        connection.send(encode("entered", 0, body))
 
 
 @LINK.on("kick")

@@ -1,10 +1,13 @@
-"""A world process: the rooms of its share of a map, in order.
+"""A world process: its share of a map: rooms, in order, and places, in ticks.
 
     python -m servers.world INDEX
 
     gateway ── join, publish, history, presence ──▶ one room, in order ──▶ ok, err
             ── count, announce, digest ──▶ how many of its clients are where
             ◀── m (a message), sync (where a room stands), event, roster, recount ──
+            ── ask ──▶ a method of the map, for a member of a room
+            ── enter, input, exit, call, again, seats ──▶ whom its clients play, in common/net/stage
+            ◀── tick, entered, unseat ──
     center  ── publish, room, rooms ──▶ common/net/hall/calls.py
 
 Answers go in the stream the room's messages travel in, so a join's answer at offset X
@@ -14,6 +17,7 @@ its messages are confirmed and heard once Redis has them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -29,8 +33,14 @@ from common.net.hall.fanout import COUNTERS, Fanout
 from common.net.hall.names import NameBook
 from common.net.links import Peer
 from common.net.process import Process, Service, main
+from common.net.stage.guard import Guard
+from common.net.stage.stage import Stage
 from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
+from common.wire.codec import pack
+from worlds.catalogue import find
+from worlds.rooms import Rooms, Visitor
+from worlds.space import Space
 
 LINK = Handlers("world links")
 CATCH_UP_EVERY = 0.1
@@ -56,6 +66,19 @@ class World(Service):
         self.loader = self.appender.loader
         self.hall = Hall(self.book, self.names, self.appender, self._owns, settings.publishes_per_second)
         self._lost_at: dict[str, float] = {}
+        name = process.places.map_of(process.name)
+        kind = find(name, settings.maps.get(name, ""))
+        self.rooms = kind() if issubclass(kind, Rooms) else Rooms()
+        self.stage = Stage(
+            kind if issubclass(kind, Space) else None,
+            settings,
+            links,
+            process.tasks,
+            process.metrics,
+            process.log,
+            process.thaw,
+        )
+        self.guard = Guard(name, process.metrics.area("stage"), process.log)
 
     def tables(self) -> tuple[tuple[Handlers, Any], ...]:
         return ((CALLS, self.hall),)
@@ -70,6 +93,7 @@ class World(Service):
         tasks.every("names", 1.0, self.names.step)
         tasks.every("loads", 1.0, self.loader.step)
         tasks.every("sweep", 1.0, lambda: self.book.sweep(self.appender.busy))
+        tasks.every("stage", 1.0, self.stage.step)
         metrics.gauge("rooms", "rooms in memory", lambda: len(self.book.rooms))
         metrics.gauge("history_bytes", "bytes of rooms and histories", lambda: self.book.held_bytes)
         metrics.gauge("members", "connections in them", lambda: self.book.members)
@@ -80,6 +104,7 @@ class World(Service):
     def link_down(self, peer: str) -> None:
         self._lost_at[peer] = self.book.clock()
         self.fanout.link_down(peer)
+        self.stage.link_down(peer)
 
     def link_up(self, peer: str) -> None:
         self._lost_at.pop(peer, None)
@@ -102,6 +127,14 @@ class World(Service):
         """Give whose lease durable rooms are owned under; fences the process if it was frozen."""
         self.process.thaw()
         return f"{self.process.name} {self.process.incarnation} {self.process.term}"
+
+    def visitor(self, room: Room, uid: str) -> Visitor:
+        """Give who calls a method in a room."""
+
+        def publish(data: Any) -> None:
+            self.hall.publish(room.key, "", "", pack(data), lambda room, outcome: None)
+
+        return Visitor(uid, room.key, room.count, publish)
 
     def in_turn(self, room: Room, answer: Then, ask: Ask) -> None:
         """Answer behind the publishes into a durable room that came before, once it is in memory."""
@@ -226,6 +259,60 @@ def presence(world: World, peer: Peer, rid: int, key: str) -> None:
         ask.ok([0, []])
         return
     world.names.when_known(room, lambda: ask.ok([room.count, world.names.listing(room)]))
+
+
+def answer_with(ask: Ask, function: Callable[..., Any], *args: Any) -> None:
+    """Answer a request with what a function gives, or refuse it as it says."""
+    try:
+        value = function(*args)
+    except RequestError as error:
+        ask.refuse(error)
+    else:
+        ask.ok(value)
+
+
+@LINK.on("ask")
+def ask_room(world: World, peer: Peer, rid: int, key: str, uid: str, method: str, args: Any) -> None:
+    """A member of a room calls a method of the map."""
+    visitor = world.visitor(world.book.room(key), uid)
+    call_it = partial(world.guard.ask, f"method {method}", world.rooms.call)
+    answer_with(world.ask(peer, rid), call_it, visitor, method, args)
+
+
+@LINK.on("enter")
+def enter_map(world: World, peer: Peer, rid: int, key: str, number: int, uid: str, data: Any) -> None:
+    """A client enters the map; value: [body of its answer, columns, rows of the grid]."""
+    answer_with(world.ask(peer, rid), world.stage.enter, peer.name, number, key, uid, data)
+
+
+@LINK.on("exit")
+def exit_map(world: World, peer: Peer, rid: int, number: int, lost: bool) -> None:
+    """A client leaves it, or its connection broke."""
+    answer_with(world.ask(peer, rid), world.stage.exit, peer.name, number, lost)
+
+
+@LINK.on("input")
+def take_input(world: World, peer: Peer, number: int, n: int, data: Any) -> None:
+    """A client has done something."""
+    world.stage.input(peer.name, number, n, data)
+
+
+@LINK.on("call")
+def call(world: World, peer: Peer, rid: int, number: int, method: str, args: Any) -> None:
+    """A client calls a method of the map it is in."""
+    answer_with(world.ask(peer, rid), world.stage.call, peer.name, number, method, args)
+
+
+@LINK.on("again")
+def again(world: World, peer: Peer, number: int) -> None:
+    """A client has missed something and is to be told all it sees."""
+    world.stage.again(peer.name, number)
+
+
+@LINK.on("seats")
+def seats(world: World, peer: Peer, rows: list[list[Any]]) -> None:
+    """After a new stream: whom a gateway's clients play."""
+    world.stage.announce(peer.name, rows)
 
 
 if __name__ == "__main__":

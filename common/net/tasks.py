@@ -10,7 +10,6 @@ supervisord starts a whole one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import floor
 from time import monotonic
 from typing import Any
 
@@ -18,17 +17,10 @@ import gevent
 from gevent import Greenlet, GreenletExit
 
 from common.net.log import Logger
+from common.rules.ticks import next_due
 
 OnDeath = Callable[[str, BaseException | None], None]
 """Called with the name of a dead core task and its error (None: it returned)."""
-
-
-def next_due(due: float, seconds: float, now: float) -> float:
-    """Give when a step that was due at `due` is due again: in phase, after `now`.
-
-    A step slower than `seconds` skips the turns it missed, it never catches up.
-    """
-    return due + seconds * max(1, floor((now - due) / seconds) + 1)
 
 
 class Tasks:

@@ -48,6 +48,28 @@ def checker(field: Field) -> Check:
     return KINDS[field.kind](field)
 
 
+def check_fields(fields: tuple[Field, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Give the check of a body: all these fields, checked, with defaults for those left out.
+
+    The check raises BadField with the first field that is missing or wrong; it ignores others,
+    and does not change the body.
+    """
+    steps = tuple((field.name, checker(field), field.required, field.default) for field in fields)
+
+    def check(body: dict[str, Any]) -> dict[str, Any]:
+        checked = {}
+        for name, accept, required, default in steps:
+            if name in body:
+                checked[name] = accept(body[name])
+            elif required:
+                raise BadField(f"{name} is missing", field=name)
+            else:
+                checked[name] = default
+        return checked
+
+    return check
+
+
 def _refuse(field: Field, wanted: str) -> NoReturn:
     raise BadField(f"{field.name} must be {wanted}", field=field.name)
 
@@ -104,6 +126,18 @@ def _int(field: Field) -> Check:
         if type(value) is int and low <= value <= high:
             return value
         _refuse(field, f"an integer from {low} to {high}")
+
+    return check
+
+
+def _number(field: Field) -> Check:
+    """An integer or a finite float within the bounds."""
+    low, high = field.low, field.high
+
+    def check(value: Any) -> Any:
+        if type(value) in (int, float) and low <= value <= high:
+            return value
+        _refuse(field, f"a number from {low} to {high}")
 
     return check
 
@@ -184,6 +218,7 @@ KINDS: dict[str, Callable[[Field], Check]] = {
     "text": _text,
     "bool": _bool,
     "int": _int,
+    "number": _number,
     "data": _data,
     "uids": _uids,
     "receivers": _receivers,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import BadField, UnknownOp
-from common.wire.fields import Field, checker
+from common.wire.fields import Field, check_fields
 from common.wire.values import INTEGER_LIMIT
 
 VERSION = 1
@@ -186,21 +186,9 @@ def check(op: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compile(op: Op) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    steps = tuple((field.name, checker(field), field.required, field.default) for field in op.fields)
-
-    def check_fields(body: dict[str, Any]) -> dict[str, Any]:
-        checked = {}
-        for name, accept, required, default in steps:
-            if name in body:
-                checked[name] = accept(body[name])
-            elif required:
-                raise BadField(f"{name} is missing", field=name)
-            else:
-                checked[name] = default
-        return checked
-
+    check_all = check_fields(op.fields)
     if not op.one_of:
-        return check_fields
+        return check_all
 
     def check_choice(body: dict[str, Any]) -> dict[str, Any]:
         given = [name for name in op.one_of if name in body]
@@ -208,7 +196,7 @@ def _compile(op: Op) -> Callable[[dict[str, Any]], dict[str, Any]]:
             raise BadField(f"only one of {' and '.join(given)} may be there", field=given[1])
         if op.one_needed and not given:
             raise BadField(f"{' or '.join(op.one_of)} is missing", field=op.one_of[0])
-        return check_fields(body)
+        return check_all(body)
 
     return check_choice
 

@@ -585,19 +585,22 @@ def test_scopes_allow_send_watch_and_profile(member: Member) -> None:
             assert code == ("ok" if needed == scope else "forbidden"), (scope, op)
 
 
-UNSERVED: dict[str, dict[str, Any]] = {
-    "enter": {"map": "plaza"},
-    "input": {"n": 1, "data": 1},
-    "exit": {},
-    "call": {"room": "plaza/x", "method": "m"},
+OUTSIDE: dict[str, tuple[dict[str, Any], str]] = {
+    "enter": ({"map": "plaza"}, "not_found"),
+    "input": ({"n": 1, "data": 1}, "not_joined"),
+    "exit": ({}, "not_joined"),
+    "call": ({"room": "plaza/x", "method": "m"}, "not_joined"),
 }
 
 
-def test_what_this_version_does_not_serve_is_unavailable_and_never_ok(member: Member) -> None:
+def test_a_map_without_places_is_not_entered_and_nothing_is_done_outside_of_one(member: Member) -> None:
     raw = member("ada")
-    for op, body in UNSERVED.items():
-        error = raw.error(op, body)
-        assert (error["code"], error["retry"]) == ("unavailable", True), op
+    for op, (body, code) in OUTSIDE.items():
+        assert raw.error(op, body)["code"] == code, op
+    assert raw.error("enter", {"map": "nowhere"})["code"] == "not_found"
+    assert raw.error("call", {"map": "plaza", "method": "m"})["code"] == "not_joined"
+    raw.ok("join", {"room": "plaza/x"})
+    assert raw.error("call", {"room": "plaza/x", "method": "m"})["code"] == "not_found"
 
 
 # 6. devices

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from common.net.front.box import Box
     from common.net.front.front import Front
     from common.net.front.mirror import MirrorRoom
-    from common.net.front.outbox import Backlog
+    from common.net.front.outbox import Backlog, Source
+    from common.net.front.views import Seat
     from common.rules.rights import Rights
     from common.rules.tags import Tags
 
@@ -78,6 +79,7 @@ class Connection:
         rooms: where it is a member.
         box: its mailbox; None before the login and after the end.
         tags: of its token, or set for its device.
+        seat: where it is in a map.
         in_flight: requests without an answer.
         outbox: what waits for it; None while nothing does.
     """
@@ -97,6 +99,7 @@ class Connection:
         "outbox",
         "rights",
         "rooms",
+        "seat",
         "tags",
         "user",
         "watching",
@@ -120,6 +123,7 @@ class Connection:
         self.watching: set[str] | None = None
         self.box: Box | None = None
         self.tags: Tags = ()
+        self.seat: Seat | None = None
         self.in_flight = 0
         self.outbox = None
         self.closed = False
@@ -131,8 +135,13 @@ class Connection:
         """Write a packet that must not be skipped; never blocks."""
         raise NotImplementedError
 
-    def push(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
-        """Write a room's messages, the last of them `offset`; skipped when the client is too slow."""
+    def push(self, blob: bytes, source: Source, offset: int, own: bytes = b"") -> None:
+        """Write a room's messages, the last of them `offset`; skipped when the client is too slow.
+
+        Args:
+            blob: the same object for all who get the same.
+            own: a packet for this client alone, behind them.
+        """
         raise NotImplementedError
 
     def finish(self, words: bytes, why: str) -> None:
@@ -223,10 +232,14 @@ class Connection:
         talk = self.talk
         return talk.joining if talk is not None else {}
 
-    def covered(self, room: MirrorRoom) -> None:
+    def covered(self, source: Source) -> None:
         """What it missed of a room needs no `gap` any more: it left, or is told where the room stands."""
         if self.outbox is not None:
-            self.outbox.skipped.pop(room, None)
+            self.outbox.skipped.pop(source, None)
+
+    def missed(self, source: Source) -> bool:
+        """Tell whether it was too slow for something of a room, and has not caught up."""
+        return self.outbox is not None and source in self.outbox.skipped
 
     def stuck_for(self, now: float) -> float:
         """Give for how many seconds its outbox has been full."""

@@ -21,7 +21,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from common.errors import KICKS
 from common.wire import codec, jsoncodec, websocket
 from common.wire.codec import Packet
-from common.wire.framing import SERVER_LIMIT, cut
+from common.wire.framing import HEADER_BYTES, SERVER_LIMIT, cut
 
 Deflate = tuple[bool, bool, int, int]
 """Compression as agreed: remote, local without context takeover; remote, local window bits."""
@@ -69,6 +69,9 @@ class Form(Protocol):
 
     def wrap(self, frames: bytes) -> bytes:
         """Give what to write for some whole TCP frames."""
+
+    def wrap_one(self, frame: bytes) -> bytes:
+        """The same for one frame, or b"", that nobody else gets."""
 
     def closing(self, code: str) -> bytes:
         """Give what to write behind the last packet; `code` as of a kick, "" a usual end."""
@@ -125,6 +128,10 @@ class TcpForm:
     def wrap(self, frames: bytes) -> bytes:
         """Give them as they are."""
         return frames
+
+    def wrap_one(self, frame: bytes) -> bytes:
+        """Give it as it is."""
+        return frame
 
     def closing(self, code: str) -> bytes:
         """TCP ends without words."""
@@ -229,6 +236,10 @@ class WebSocketForm:
             self._made = b"".join(map(self._message, bodies))
             self._wrapped = frames
         return self._made
+
+    def wrap_one(self, frame: bytes) -> bytes:
+        """Give the message for one frame; what `wrap` made last stays."""
+        return self._message(frame[HEADER_BYTES:]) if frame else b""
 
     def _message(self, body: bytes) -> bytes:
         payload = jsoncodec.translate(body) if self._text else body

@@ -34,6 +34,7 @@ from common.net.front.poll import Translation
 from common.net.front.polls import Polls
 from common.net.front.requests import Finisher, Request, Requests, settle, settle_error
 from common.net.front.stream import StreamConnection
+from common.net.front.views import Views
 from common.net.idrange import Ids
 from common.net.process import Process
 from common.rules.limits import RateTable
@@ -72,6 +73,7 @@ class Front:
 
     Attributes:
         now: coarse monotonic seconds, moved on each 0.1 s.
+        views: who is where in which map.
         connections: number -> logged in.
         half_open: those not yet.
         entrance: those whose welcome is still to come.
@@ -96,6 +98,8 @@ class Front:
         self.log = process.log
         self.counters = process.metrics.counters
         self.mirror = mirror
+        slice_seconds = self.settings.fanout_slice_ms / 1000
+        self.views = Views(process.links, slice_seconds, process.metrics.counters)
         self.token_keys = token_keys
         self.ids = ids
         self.dbservers = dbservers
@@ -182,6 +186,7 @@ class Front:
         self.clock.gone(connection)
         for room in connection.rooms:
             self.mirror.leave(room, connection)
+        self.views.lost(connection, why == "bye")
         if connection.watching:
             self.unwatch(connection, list(connection.watching))
         self.mail.ended(connection)

@@ -82,6 +82,12 @@ class MirrorRoom:
         """Members, and those whose join is under way."""
         return len(self.members) + self.joining
 
+    def caught_up(self, connection: Connection, offset: int) -> None:
+        """A member that was too slow reads again: tell it what it did not get."""
+        if connection in self.members:
+            body = {"room": self.name, "epoch": self.epoch, "offset": offset, "reason": "slow"}
+            connection.send(encode("gap", 0, body))
+
 
 class Mirror:
     """All rooms with members here.

@@ -1,7 +1,8 @@
 """What waits for a client that reads slower than we write; of a socket, only while something waits.
 
 Bounded in bytes. Room messages above the bound are skipped, and when the client has
-read half of what waits it gets a `gap` for each such room, with the last offset it did not get.
+read half of what waits it gets a `gap` for each such room, with the last offset it did not get;
+of a map it is then told all it sees.
 Answers are never skipped: reading from that client pauses instead.
 
 Source: docs/protocol.md, sections 5 and 6.
@@ -10,21 +11,31 @@ Source: docs/protocol.md, sections 5 and 6.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import get_hub
 
-from common.wire.codec import encode
-
 if TYPE_CHECKING:
     from common.net.front.connection import Connection
-    from common.net.front.mirror import MirrorRoom
     from common.net.front.stream import StreamConnection
 
 WRITABLE = 2
 WRITE_BYTES = 65_536
 CAUGHT_UP = 0.5
 """Share of its bound below which an outbox that was full takes room messages again."""
+
+
+class Source(Protocol):
+    """What comes in a stream and may be skipped: a room, or a client's view of a map.
+
+    Attributes:
+        offset: of the newest that came.
+    """
+
+    offset: int
+
+    def caught_up(self, connection: Connection, offset: int) -> None:
+        """A client that was too slow reads again; it did not get what came up to `offset`."""
 
 
 class Backlog:
@@ -42,7 +53,7 @@ class Backlog:
         self.connection = connection
         self._frames: deque[bytes] = deque()
         self.size = 0
-        self.skipped: dict[MirrorRoom, int] = {}
+        self.skipped: dict[Source, int] = {}
         self.stuck_since = 0.0
 
     def add(self, frame: bytes) -> None:
@@ -52,7 +63,7 @@ class Backlog:
         if self.size > self.connection.front.outbox_bytes:
             self._stuck()
 
-    def admits(self, size: int, room: MirrorRoom, offset: int) -> bool:
+    def admits(self, size: int, room: Source, offset: int) -> bool:
         """Tell whether a room's messages up to `offset` (0: an event) may be queued; notes it when not.
 
         Once a room was skipped it stays so until its `gap` is sent: order is kept.
@@ -79,10 +90,8 @@ class Backlog:
         self.stuck_since = 0.0
         connection.front.stuck.discard(connection)
         skipped, self.skipped = self.skipped, {}
-        for room, offset in skipped.items():
-            if connection in room.members:
-                body = {"room": room.name, "epoch": room.epoch, "offset": offset, "reason": "slow"}
-                connection.send(encode("gap", 0, body))
+        for source, offset in skipped.items():
+            source.caught_up(connection, offset)
 
 
 class Outbox(Backlog):
@@ -104,7 +113,7 @@ class Outbox(Backlog):
         self._io: Any = get_hub().loop.io(connection.sock.fileno(), WRITABLE)
         self._io.start(self._writable)
 
-    def offer(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
+    def offer(self, blob: bytes, room: Source, offset: int) -> None:
         """Queue a room's messages up to `offset` (0: an event), or skip them when there is no space."""
         if self.admits(len(blob), room, offset):
             self._frames.append(blob)

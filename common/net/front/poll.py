@@ -21,13 +21,12 @@ from gevent.event import Event
 
 from common.errors import BadField, Busy, Unavailable
 from common.net.front.connection import Connection, Talk
-from common.net.front.outbox import Backlog
-from common.wire.framing import SERVER_LIMIT, cut
+from common.net.front.outbox import Backlog, Source
+from common.wire.framing import HEADER_BYTES, SERVER_LIMIT, cut
 from common.wire.jsoncodec import packet_of, translate
 
 if TYPE_CHECKING:
     from common.net.front.front import Front
-    from common.net.front.mirror import MirrorRoom
 
 SILENT_SECONDS = 60.0
 """A session nobody asks about for so long is over."""
@@ -56,6 +55,11 @@ class Translation:
                 part, rest = cut(rest, SERVER_LIMIT)
             self._frames, self._packets = frames, packets
         return self._packets
+
+    @staticmethod
+    def packet(frame: bytes) -> list[bytes]:
+        """The same for one frame, or b"", that nobody else gets; what was made last stays."""
+        return [translate(frame[HEADER_BYTES:])] if frame else []
 
 
 class Unconfirmed(Backlog):
@@ -113,7 +117,7 @@ class Unconfirmed(Backlog):
         self.size -= len(first)
         return first
 
-    def offer(self, packets: list[bytes], room: MirrorRoom, offset: int) -> None:
+    def offer(self, packets: list[bytes], room: Source, offset: int) -> None:
         """Queue a room's messages up to `offset` (0: an event), or skip them when there is no space."""
         size = sum(map(len, packets))
         if self.admits(size, room, offset):
@@ -185,10 +189,11 @@ class PollConnection(Connection):
             self.outbox.add(packet)
         self.changed.set()
 
-    def push(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
+    def push(self, blob: bytes, source: Source, offset: int, own: bytes = b"") -> None:
         """Queue a room's messages, the last of them `offset`; skipped when too much waits."""
         if not self.closed:
-            self.outbox.offer(self.front.translation.packets(blob), room, offset)
+            translation = self.front.translation
+            self.outbox.offer(translation.packets(blob) + translation.packet(own), source, offset)
             self.changed.set()
 
     # from the client

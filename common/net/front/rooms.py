@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from common.errors import DeadlineExceeded, Forbidden, Full, NotJoined, RequestError, Unavailable
+from common.errors import DeadlineExceeded, Forbidden, Full, NotJoined, RequestError
 from common.net.front.connection import Connection
 from common.net.front.front import OPS, Front
 from common.net.front.mirror import MirrorRoom
@@ -182,16 +182,3 @@ def _history(request: Request, value: list[Any]) -> None:
     body = {"epoch": epoch, "offset": offset, "first": first, "recovered": recovered, "more": more}
     if request.number:
         request.connection.send(encode_messages(request.number, body, request.subject, messages))
-
-
-def unavailable(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
-    """Answer ops that this version does not serve.
-
-    Raises:
-        Unavailable: always.
-    """
-    raise Unavailable("not served by this version")
-
-
-for _op in ("enter", "input", "exit", "call"):
-    OPS.on(_op)(unavailable)

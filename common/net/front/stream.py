@@ -29,7 +29,7 @@ from common.wire.codec import encode
 
 if TYPE_CHECKING:
     from common.net.front.front import Front
-    from common.net.front.mirror import MirrorRoom
+    from common.net.front.outbox import Source
 
 READABLE = 1
 READ_BYTES = 16_384
@@ -107,12 +107,14 @@ class StreamConnection(Connection):
             if sent < len(data):
                 self.outbox = Outbox(self, data[sent:])
 
-    def push(self, blob: bytes, room: MirrorRoom, offset: int) -> None:
+    def push(self, blob: bytes, source: Source, offset: int, own: bytes = b"") -> None:
         """Write a room's messages, the last of them `offset`; skipped when the client is too slow."""
         if self.form is not TCP:
-            blob = self.form.wrap(blob)
+            blob = self.form.wrap(blob) + self.form.wrap_one(own)
+        elif own:
+            blob += own
         if self.outbox is not None:
-            self.outbox.offer(blob, room, offset)
+            self.outbox.offer(blob, source, offset)
         elif not self.closed:
             try:
                 sent = self.sock.send(blob)

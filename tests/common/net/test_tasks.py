@@ -6,7 +6,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from common.net.tasks import Tasks, next_due
+from common.net.tasks import Tasks
 
 
 class Lines:
@@ -167,18 +167,3 @@ def test_a_step_that_crashes_ends_its_core_loop(log: Any):
     died = Event()
     Tasks(log, lambda name, error: died.set()).every("beat", 0.001, crash)
     assert died.wait(1)
-
-
-TURNS = {
-    "in time": (10.1, 11.0),
-    "late, inside the turn": (10.9, 11.0),
-    "exactly": (11.0, 12.0),
-    "one missed": (11.5, 12.0),
-    "far too late": (100.25, 101.0),
-    "early": (9.0, 11.0),
-}
-
-
-@pytest.mark.parametrize("now, due", TURNS.values(), ids=TURNS)
-def test_the_next_turn_keeps_the_phase_and_skips_what_was_missed(now: float, due: float):
-    assert next_due(10.0, 1.0, now) == due

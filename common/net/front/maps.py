@@ -1,0 +1,118 @@
+"""Ops of maps: `enter`, `input`, `exit`, `call`.
+
+All go to the map's world by link, so what a client sends right behind its `enter` comes
+there right behind it. `call` with `room` goes to the room's world.
+
+Source: docs/protocol.md, sections 4 and 6.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import BadField, Busy, Conflict, Forbidden, NotJoined, RequestError, Unavailable
+from common.net.front.connection import Connection
+from common.net.front.front import OPS, Front
+from common.net.front.requests import Request, item
+from common.net.front.views import Seat
+from common.net.front.whereabouts import member_of
+from common.wire.batch import pack_item
+
+
+@OPS.on("enter")
+def enter(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
+    """Go into a map; the answer says where and as whom, and what is around follows as `state`."""
+    if not connection.rights.has_scope("enter"):
+        raise Forbidden("the token does not allow to enter maps")
+    if connection.seat is not None:
+        raise Conflict("in a map already; exit it first", field="map")
+    product, _, uid = connection.user.partition("/")
+    key, world = front.process.places.line_of(product, fields["map"], connection.user)
+    asking = item("enter", key, connection.number, uid, fields["data"])
+    limit = front.settings.input_bytes
+    if len(pack_item(asking(0))) > limit:
+        raise BadField("too large", field="data", limit=limit)
+    seat = front.views.take(connection, key, world, fields["data"])
+    try:
+        front.forward(connection, number, world, _entered, asking, _refused, seat)
+    except RequestError:
+        front.views.leave(connection)
+        raise
+
+
+def _entered(request: Request, value: list[Any]) -> None:
+    seat: Seat = request.subject
+    if request.connection.seat is seat:
+        body, columns, rows = value
+        seat.views.placed(seat, columns, rows)
+        request.connection.reply(request.number, body)
+
+
+def _refused(request: Request, error: RequestError) -> None:
+    """It is not in, or nobody knows: then it is out, too."""
+    connection = request.connection
+    if connection.seat is request.subject:
+        connection.front.views.lost(connection, True)
+        connection.refuse(request.number, error)
+
+
+@OPS.on("input")
+def take_input(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
+    """Do something in the map; a later `state` says that it was applied."""
+    seat = connection.seat
+    if seat is None:
+        raise NotJoined("not in a map")
+    packed = pack_item(["input", connection.number, fields["n"], fields["data"]])
+    if len(packed) > front.settings.input_bytes:
+        raise BadField("too large", field="data", limit=front.settings.input_bytes)
+    if front.process.links.send(seat.world, packed):
+        return
+    if front.process.links.up(seat.world):
+        raise Busy("the way to the map is full")
+    raise Unavailable("the map is away")
+
+
+@OPS.on("exit")
+def exit_map(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
+    """Leave the map."""
+    seat = connection.seat
+    if seat is None:
+        raise NotJoined("not in a map")
+    asking = item("exit", connection.number, False)
+    front.forward(connection, number, seat.world, _exited, asking, _exit_failed, seat)
+
+
+def _exited(request: Request, value: Any) -> None:
+    if request.connection.seat is request.subject:
+        request.connection.front.views.leave(request.connection)
+    request.connection.reply(request.number, {})
+
+
+def _exit_failed(request: Request, error: RequestError) -> None:
+    """Its world is out of touch, or late: out it is all the same."""
+    if request.connection.seat is request.subject:
+        request.connection.front.views.lost(request.connection, True)
+    request.connection.refuse(request.number, error)
+
+
+@OPS.on("call")
+def call(front: Front, connection: Connection, number: int, fields: dict[str, Any]) -> None:
+    """Ask something of the map one is in, or of a room one is a member of."""
+    method, args = fields["method"], fields["args"]
+    if fields["room"] is not None:
+        room = member_of(front, connection, fields["room"])
+        if room is None:
+            raise NotJoined("not in this room", field="room")
+        uid = connection.user.partition("/")[2]
+        asking, world = item("ask", room.key, uid, method, args), room.world
+    else:
+        seat = connection.seat
+        if seat is None or seat.map != fields["map"]:
+            raise NotJoined("not in this map", field="map")
+        asking, world = item("call", connection.number, method, args), seat.world
+    front.limit_publish(connection)
+    front.forward(connection, number, world, _result, asking)
+
+
+def _result(request: Request, value: Any) -> None:
+    request.connection.reply(request.number, {"result": value})

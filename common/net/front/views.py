@@ -1,0 +1,279 @@
+"""What clients see of the maps they are in: whose centre is where, and each tick's way to them.
+
+    world ── tick ──▶ changed cells, by centre joined once ──▶ every seat with that centre
+                      new centres ──▶ the whole of cells that came in, an empty one for those that went
+
+Clients with one centre watch the same cells, so they are given the same bytes. One that
+reads too slowly misses ticks as it would miss a room's messages; when it has caught up
+it is taken out (*stale*), and its world is asked for all it sees.
+
+Source: docs/worlds.md, what clients are told; docs/protocol.md, section 6, maps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gevent import sleep
+
+from common.net.links import Links
+from common.net.metrics import Counters
+from common.rules.grid import NOWHERE, around
+from common.wire.batch import pack_item
+from common.wire.codec import encode
+from common.wire.states import NO_ROWS, Acks, cell_frame
+
+if TYPE_CHECKING:
+    from common.net.front.connection import Connection
+
+SEATS_ANNOUNCED = 200
+"""Seats in one item; each may bring along what its client sent with `enter`."""
+
+
+class Seat:
+    """One client in one map.
+
+    Attributes:
+        key: "product/map/line"; map: as clients name it.
+        data: what the client sent with `enter`: a world that lost the player needs it again.
+        columns, rows: of the map's grid; 0 until the world has answered.
+        centre: the middle of what it watches; NOWHERE: it is told nothing of cells.
+        held: cells its client may know something of.
+        stale: it has missed something; until it is told all again it is told nothing.
+        asked: the world knows.
+        offset: of the newest tick.
+    """
+
+    __slots__ = (
+        "asked",
+        "centre",
+        "columns",
+        "connection",
+        "data",
+        "held",
+        "key",
+        "map",
+        "offset",
+        "rows",
+        "stale",
+        "views",
+        "world",
+    )
+
+    def __init__(self, views: Views, connection: Connection, key: str, world: str, data: Any) -> None:
+        self.views = views
+        self.connection = connection
+        self.key = key
+        self.map = key.split("/")[1]
+        self.world = world
+        self.data = data
+        self.columns = self.rows = 0
+        self.centre = NOWHERE
+        self.held: tuple[int, ...] = ()
+        self.stale = self.asked = False
+        self.offset = 0
+
+    def caught_up(self, connection: Connection, offset: int) -> None:
+        """The client reads again, and has missed ticks."""
+        if connection.seat is self:
+            self.views.renew(self)
+
+
+class LineSeats:
+    """The seats in one line of a map.
+
+    Attributes:
+        seats: connection number -> seat.
+        centres: centre -> those with it.
+    """
+
+    __slots__ = ("centres", "seats")
+
+    def __init__(self) -> None:
+        self.seats: dict[int, Seat] = {}
+        self.centres: defaultdict[int, dict[Seat, None]] = defaultdict(dict)
+
+    def put(self, seat: Seat, centre: int) -> None:
+        """Let a seat have another centre; NOWHERE for none."""
+        if seat.centre != NOWHERE:
+            here = self.centres[seat.centre]
+            here.pop(seat, None)
+            if not here:
+                del self.centres[seat.centre]
+        seat.centre = centre
+        if centre != NOWHERE:
+            self.centres[centre][seat] = None
+
+
+class Views:
+    """All seats of this gateway.
+
+    Args:
+        links: to the worlds.
+        slice_seconds: fan-out yields after this.
+        counters: `deliveries`.
+    """
+
+    def __init__(self, links: Links, slice_seconds: float, counters: Counters) -> None:
+        self._links = links
+        self._slice = slice_seconds
+        self._counters = counters
+        self._lines: dict[str, LineSeats] = {}
+
+    def __len__(self) -> int:
+        return sum(len(line.seats) for line in self._lines.values())
+
+    # seats
+
+    def take(self, connection: Connection, key: str, world: str, data: Any) -> Seat:
+        """Give a connection a seat."""
+        seat = connection.seat = Seat(self, connection, key, world, data)
+        self._lines.setdefault(key, LineSeats()).seats[connection.number] = seat
+        return seat
+
+    def leave(self, connection: Connection) -> None:
+        """Take a connection's seat away; nothing happens when it has none."""
+        seat, connection.seat = connection.seat, None
+        if seat is None:
+            return
+        connection.covered(seat)
+        line = self._lines[seat.key]
+        line.put(seat, NOWHERE)
+        del line.seats[connection.number]
+        if not line.seats:
+            del self._lines[seat.key]
+
+    def lost(self, connection: Connection, gone_for_good: bool) -> None:
+        """A connection has ended: its world is told."""
+        seat = connection.seat
+        if seat is not None:
+            self.leave(connection)
+            self._links.send(seat.world, pack_item(["exit", 0, connection.number, not gone_for_good]))
+
+    def seat(self, key: str, number: int) -> Seat | None:
+        """Give a connection's seat in a line."""
+        line = self._lines.get(key)
+        return line.seats.get(number) if line is not None else None
+
+    def placed(self, seat: Seat, columns: int, rows: int) -> None:
+        """The world has let a seat in: its client knows nothing, and will be told all."""
+        seat.columns, seat.rows = columns, rows
+        seat.held = ()
+        seat.stale = seat.asked = False
+        seat.connection.covered(seat)
+        self._lines[seat.key].put(seat, NOWHERE)
+
+    def renew(self, seat: Seat) -> None:
+        """Ask the world to tell a seat all it sees; until then it is told nothing."""
+        seat.stale = True
+        self._lines[seat.key].put(seat, NOWHERE)
+        seat.asked = self._links.send(seat.world, pack_item(["again", seat.connection.number]))
+
+    # worlds
+
+    def away(self, world: str) -> None:
+        """A world is out of touch: the clients in its maps hear so."""
+        for seat in self._seats_of(world):
+            self._lines[seat.key].put(seat, NOWHERE)
+            if seat.columns:
+                seat.connection.send(encode("entered", 0, {"map": seat.map, "away": True}))
+
+    def announce(self, world: str) -> None:
+        """Tell a world, whose stream began anew, all its seats that it had let in."""
+        rows = [
+            [s.key, s.connection.number, s.connection.user.partition("/")[2], s.data]
+            for s in self._seats_of(world)
+            if s.columns
+        ]
+        for start in range(0, len(rows), SEATS_ANNOUNCED):
+            self._links.send(world, pack_item(["seats", rows[start : start + SEATS_ANNOUNCED]]))
+
+    def _seats_of(self, world: str) -> list[Seat]:
+        lines = self._lines.values()
+        return [seat for line in lines for seat in line.seats.values() if seat.world == world]
+
+    # ticks
+
+    def tick(
+        self,
+        key: str,
+        tick: int,
+        cells: Sequence[tuple[int, bytes]],
+        centres: Sequence[tuple[int, int, int]],
+        fulls: Sequence[tuple[int, bytes]],
+        acks: Sequence[tuple[int, int]],
+        to_all: bytes,
+        to_one: Sequence[tuple[int, bytes]],
+    ) -> None:
+        """Write a tick of a line to those it concerns; yields while it does (common/wire/states.py)."""
+        line = self._lines.get(key)
+        if line is None:
+            return
+        left = dict(acks)
+        self._write_changes(line, tick, dict(cells), to_all, left)
+        whole = dict(fulls)
+        for number, centre, before in centres:
+            seat = line.seats.get(number)
+            if seat is not None and seat.columns:
+                self._recentre(line, seat, tick, centre, before == NOWHERE, whole)
+        own = Acks(key.split("/")[1], tick)
+        for number, frame in [*to_one, *((number, own.frame(ack)) for number, ack in left.items())]:
+            seat = line.seats.get(number)
+            if seat is not None and not seat.stale:
+                seat.connection.push(frame, seat, tick)
+
+    def _write_changes(
+        self, line: LineSeats, tick: int, changed: Mapping[int, bytes], to_all: bytes, acks: dict[int, int]
+    ) -> None:
+        """Write what changed to all who watch it, each with its own ack, taken out of `acks`, behind it."""
+        own: Acks | None = None
+        yield_at = time.monotonic() + self._slice
+        for centre, here in list(line.centres.items()):
+            seats = list(here)
+            own = own or Acks(seats[0].map, tick)
+            watched = around(centre, seats[0].columns, seats[0].rows)
+            parts = [changed[cell] for cell in watched if cell in changed]
+            if to_all:
+                parts.append(to_all)
+            blob = parts[0] if len(parts) == 1 else b"".join(parts)
+            for seat in seats:
+                connection = seat.connection
+                ack = acks.pop(connection.number, None)
+                if connection.seat is seat and (blob or ack is not None):
+                    seat.offset = tick
+                    connection.push(blob, seat, tick, own.frame(ack) if ack is not None else b"")
+            self._counters.deliveries += len(parts) * len(seats)
+            if time.monotonic() > yield_at:
+                sleep(0)
+                yield_at = time.monotonic() + self._slice
+
+    def _recentre(
+        self, line: LineSeats, seat: Seat, tick: int, centre: int, blind: bool, whole: Mapping[int, bytes]
+    ) -> None:
+        """Let a seat watch the cells around another centre.
+
+        Args:
+            blind: the world tells it all; else only what the centre before did not show.
+        """
+        if seat.stale and not blind:
+            if not seat.asked:
+                self.renew(seat)
+            return
+        new = around(centre, seat.columns, seat.rows)
+        known = () if blind else seat.held
+        parts = [whole[cell] for cell in new if cell in whole and cell not in known]
+        ended = [cell for cell in seat.held if cell not in new or (blind and cell not in whole)]
+        parts += [cell_frame(seat.map, tick, cell, NO_ROWS, full=True) for cell in ended]
+        seat.stale = seat.asked = False
+        seat.offset = tick
+        line.put(seat, centre)
+        if parts:
+            seat.connection.push(b"".join(parts), seat, tick)
+        if seat.connection.missed(seat):
+            seat.stale = True
+            line.put(seat, NOWHERE)
+        else:
+            seat.held = new

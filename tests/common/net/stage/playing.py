@@ -1,0 +1,223 @@
+"""Maps without processes: a stage, gateways' views, and clients that believe what they are told."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from common.net import log as logs
+from common.net.front.front import COUNTERS
+from common.net.front.views import Views
+from common.net.metrics import Metrics
+from common.net.stage.stage import Stage
+from common.settings import World as WorldSettings
+from common.wire.codec import decode, unpack
+from common.wire.framing import SERVER_LIMIT, cut
+from tests.common.net.hall.recording import Clock
+from tests.common.rules.beholder import Beholder
+from worlds.actions import Field, action, method
+from worlds.space import Player, Space
+
+KEY = "demo/field/1"
+SIZE = 60
+
+
+class Plain(Space):
+    """Players put themselves where they like."""
+
+    width = height = SIZE
+    view = 10
+
+    def on_enter(self, player: Player, data: Any) -> dict[str, Any]:
+        if isinstance(data, list):
+            player.x, player.y = data
+        return {"hello": player.uid}
+
+    @action("go", Field("x", "number", low=-10, high=99), Field("y", "number", low=-10, high=99))
+    def go(self, player: Player, x: float, y: float) -> None:
+        self.move(player, x, y)
+
+    @action("break")
+    def fail(self, player: Player) -> None:
+        raise ZeroDivisionError
+
+    @method("where")
+    def where(self, player: Player) -> list[float]:
+        return [player.x, player.y]
+
+    @method("break")
+    def broken(self, player: Player) -> None:
+        raise ZeroDivisionError
+
+    @method("odd")
+    def odd(self, player: Player) -> object:
+        return object()
+
+
+class Client:
+    """A connection, as far as views see it, with its client behind it.
+
+    Attributes:
+        slow: it takes nothing.
+        heard: (op, body) of all but the `state` of cells.
+    """
+
+    def __init__(self, number: int, uid: str) -> None:
+        self.number = number
+        self.user = f"demo/{uid}"
+        self.seat: Any = None
+        self.eyes = Beholder()
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self.slow = False
+        self._skipped: dict[Any, int] = {}
+
+    def send(self, frame: bytes) -> None:
+        self._take(frame)
+
+    def push(self, blob: bytes, source: Any, offset: int, own: bytes = b"") -> None:
+        if self.slow or source in self._skipped:
+            self._skipped[source] = offset
+        else:
+            self._take(blob + own)
+
+    def _take(self, frames: bytes) -> None:
+        bodies, rest = cut(frames, SERVER_LIMIT)
+        assert rest == b""
+        for packet in map(decode, bodies):
+            if "cell" in packet.body:
+                self.eyes.take(packet.body)
+                self.heard += [("event", event) for event in packet.body.get("events", ())]
+            else:
+                self.heard.append((packet.op, packet.body))
+            if packet.op == "entered":
+                self.eyes = Beholder()
+
+    def missed(self, source: Any) -> bool:
+        return source in self._skipped
+
+    def covered(self, source: Any) -> None:
+        self._skipped.pop(source, None)
+
+    def catch_up(self) -> None:
+        """Read again."""
+        self.slow = False
+        skipped, self._skipped = self._skipped, {}
+        for source, offset in skipped.items():
+            source.caught_up(self, offset)
+
+    def take_heard(self) -> list[tuple[str, dict[str, Any]]]:
+        heard, self.heard = self.heard, []
+        return heard
+
+
+class Play:
+    """A stage, two gateways, and links between them that deliver at once, are full, or down."""
+
+    def __init__(self, make_space: Callable[[int], Space] = Plain, **world: Any) -> None:
+        self.log = io.StringIO()
+        logs.setup("info", "world-0", self.log)
+        self.clock = Clock()
+        self.full: set[str] = set()
+        self.down: set[str] = set()
+        self.sent: list[tuple[str, list[Any]]] = []
+        self.tasks = SimpleNamespace(spawn=lambda *_: None)
+        self.metrics = Metrics("world-0")
+        self.clients: dict[tuple[str, int], Client] = {}
+        counters = Metrics("gateway-0").area("gateway", COUNTERS)
+        self.views: dict[str, Views] = {}
+        for gateway in ("gateway-0", "gateway-1"):
+            links = SimpleNamespace(send=self._to_world(gateway), up=lambda name: True)
+            self.views[gateway] = Views(links, 1.0, counters)  # type: ignore[arg-type]
+        self._make_space, self._world = make_space, world
+        self.ticks = 0
+        self.stage = self.new_stage()
+
+    def new_stage(self) -> Stage:
+        """Give a stage that knows nothing."""
+        self.metrics = Metrics("world-0")
+        return Stage(
+            self._make_space,
+            WorldSettings(**self._world),
+            SimpleNamespace(send=self._to_gateway, up=lambda name: name not in self.down),  # type: ignore[arg-type]
+            self.tasks,  # type: ignore[arg-type]
+            self.metrics,
+            logs.get(),
+            lambda: None,
+            self.clock,
+        )
+
+    @property
+    def counters(self) -> Any:
+        return self.metrics.area("stage")
+
+    @property
+    def space(self) -> Any:
+        return self.stage.lines[KEY].space
+
+    def _to_gateway(self, gateway: str, item: bytes) -> bool:
+        if gateway in self.full | self.down:
+            return False
+        kind, *rest = unpack(item)
+        self.sent.append((gateway, [kind, *rest]))
+        if kind == "tick":
+            self.views[gateway].tick(*rest)
+        else:
+            client = self.clients[gateway, rest[0]]
+            if kind == "entered":
+                self.views[gateway].placed(client.seat, *rest[2:])
+                client.heard.append(("entered", rest[1]))
+                client.eyes = Beholder()
+            else:
+                self.views[gateway].leave(client)  # type: ignore[arg-type]
+        return True
+
+    def _to_world(self, gateway: str) -> Callable[[str, bytes], bool]:
+        def send(world: str, item: bytes) -> bool:
+            if gateway in self.down:
+                return False
+            kind, *rest = unpack(item)
+            if kind == "exit":
+                self.stage.exit(gateway, *rest[1:])
+            elif kind == "again":
+                self.stage.again(gateway, *rest)
+            else:
+                self.stage.announce(gateway, *rest)
+            return True
+
+        return send
+
+    def enter(self, uid: str, data: Any = None, gateway: str = "gateway-0", number: int = 0) -> Client:
+        """Let a user enter; give its client."""
+        number = number or len(self.clients) + 1
+        client = self.clients[gateway, number] = Client(number, uid)
+        views = self.views[gateway]
+        seat = views.take(client, KEY, "world-0", data)  # type: ignore[arg-type]
+        body, columns, rows = self.stage.enter(gateway, number, KEY, uid, data)
+        views.placed(seat, columns, rows)
+        client.heard.append(("ok", body))
+        return client
+
+    def exit(self, client: Client, gateway: str = "gateway-0", lost: bool = False) -> None:
+        """Let a client leave, or break off."""
+        self.views[gateway].lost(client, not lost)  # type: ignore[arg-type]
+
+    def input(self, client: Client, n: int, data: Any, gateway: str = "gateway-0") -> None:
+        self.stage.input(gateway, client.number, n, data)
+
+    def tick(self, seconds: float = 0.1) -> None:
+        """Let a tick of all lines pass."""
+        self.ticks += 1
+        for line in list(self.stage.lines.values()):
+            line.step(self.ticks, seconds)
+
+    def truth(self, uid: str) -> dict[int, list[Any]]:
+        """Give what a player's client should know: id -> [kind, x, y, data]."""
+        interest = self.space.interest
+        watched = interest.grid.around(self.space.players[uid].centre)
+        return {
+            one.id: [one.kind, one.x, one.y, one.data]
+            for one in interest.entities.values()
+            if interest.grid.cell(one.x, one.y) in watched
+        }

@@ -1,0 +1,1 @@
+"""Maps: what a game, or a chat, does. Write your own: docs/worlds.md."""
