@@ -92,20 +92,6 @@ class Places:
             raise NotFound(f"no map {map_name!r}", field="room")
         return worlds[choose(room, len(worlds))]
 
-    def line_of(self, product: str, map_name: str, user: str) -> tuple[str, str]:
-        """Give ("product/map/line", its world process) where a user ("product/uid") enters a map.
-
-        Each world process of a map has one line of it, numbered from 1.
-
-        Raises:
-            NotFound: no such map is configured.
-        """
-        worlds = self._worlds.get(map_name)
-        if worlds is None:
-            raise NotFound(f"no map {map_name!r}", field="map")
-        index = choose(user, len(worlds))
-        return f"{product}/{map_name}/{index + 1}", worlds[index]
-
     def function_of(self, user: str) -> str:
         """Give the function process that answers for a user's global info, or for the lines of a map."""
         return self.functions[choose(user, len(self.functions))]

@@ -32,7 +32,9 @@ class Cluster:
         2, "session processes (users are spread by hash)", unit="processes", low=1, high=64
     )
     dbservers: int = option(2, "dbserver processes (any serves any key)", unit="processes", low=1, high=64)
-    maps: dict[str, int] = option({"plaza": 2}, "map name -> world processes that share its rooms")
+    maps: dict[str, int] = option(
+        {"plaza": 2, "arena": 1, "garden": 1}, "map name -> world processes that share its rooms and places"
+    )
 
 
 @dataclass(frozen=True)
@@ -195,13 +197,14 @@ class World:
     append_bytes: int = option(
         4_194_304, "durable publishes that may wait for Redis; above it: busy", unit="bytes", low=65_536
     )
-    maps: dict[str, str] = option({}, "map name -> its class, module:Class; others have plain rooms")
-    players_per_line: int = option(2_500, "players in one line of a map", unit="players", low=1)
+    maps: dict[str, str] = option(
+        {"arena": "worlds.arena:Arena", "garden": "worlds.arena:Garden"},
+        "map name -> its class, module:Class; others have plain rooms",
+    )
     input_queue: int = option(
         16, "inputs of one player that may wait for a tick; above it they are dropped", unit="inputs", low=1
     )
     linkdead: float = option(30.0, "how long a player without a connection stays in its map", unit="s", low=0)
-    line_idle: float = option(30.0, "how long a line lives that nobody is in", unit="s", low=0)
 
 
 @dataclass(frozen=True)
