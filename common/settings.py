@@ -21,9 +21,11 @@ from common.sections import (
     Dbserver,
     Gateway,
     Lease,
+    Lines,
     Link,
     Log,
     Mailbox,
+    Matches,
     Redis,
     RoomRule,
     Rpc,
@@ -40,9 +42,11 @@ __all__ = [
     "Dbserver",
     "Gateway",
     "Lease",
+    "Lines",
     "Link",
     "Log",
     "Mailbox",
+    "Matches",
     "NOT_SETTINGS",
     "ROOT",
     "Redis",
@@ -72,6 +76,8 @@ class Settings:
     gateway: Gateway = field(default_factory=Gateway)
     session: Session = field(default_factory=Session)
     world: World = field(default_factory=World)
+    lines: Lines = field(default_factory=Lines)
+    matches: Matches = field(default_factory=Matches)
     lease: Lease = field(default_factory=Lease)
     link: Link = field(default_factory=Link)
     rpc: Rpc = field(default_factory=Rpc)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from common.errors import Full, RequestError
+from common.errors import Full, NotFound, RequestError
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.hall.appender import Appender, Then
@@ -31,15 +31,22 @@ from common.net.hall.calls import CALLS, Hall
 from common.net.hall.counts import Counts
 from common.net.hall.fanout import COUNTERS, Fanout
 from common.net.hall.names import NameBook
+from common.net.idrange import Ids
+from common.net.lines.desk import Desk
+from common.net.lines.host import HOSTS, Host
 from common.net.links import Peer
+from common.net.live import Live
+from common.net.matches import Matches
 from common.net.process import Process, Service, main
 from common.net.stage.guard import Guard
 from common.net.stage.stage import Stage
+from common.rules.hosting import Hosting
 from common.rules.owner import Owner
 from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
 from worlds.catalogue import find
+from worlds.map import Map
 from worlds.rooms import Rooms, Visitor
 from worlds.space import Space
 
@@ -70,8 +77,12 @@ class World(Service):
         name = process.places.map_of(process.name)
         kind = find(name, settings.maps.get(name, ""))
         self.rooms = kind() if issubclass(kind, Rooms) else Rooms()
+        self.is_spatial = issubclass(kind, Space)
+        self.host = self._make_host(name, kind)
+        self.matches = self._make_matches(name, kind, dbservers)
         self.stage = Stage(
             kind if issubclass(kind, Space) else None,
+            self.host.hosting,
             settings,
             links,
             process.tasks,
@@ -81,8 +92,31 @@ class World(Service):
         )
         self.guard = Guard(name, process.metrics.area("stage"), process.log)
 
+    def _make_host(self, name: str, kind: type[Map]) -> Host:
+        """Give the copies of the map, and what tells function of them."""
+        process, settings = self.process, self.process.settings.lines
+        space = kind if issubclass(kind, Space) else Space
+        index = process.places.maps[name].index(process.name)
+        return Host(
+            Hosting(index, space.full, settings.copies, settings.idle, settings.hold),
+            process.callers,
+            process.places.functions,
+            lambda: (process.name, [process.incarnation, process.term], process.state),
+            [space.fill, space.full, settings.copies],
+            lambda: self.stage.busy(),
+        )
+
+    def _make_matches(self, name: str, kind: type[Map], dbservers: Dbservers) -> Matches | None:
+        """Give the matches of the map; None where nothing is played."""
+        if not (issubclass(kind, Space) and kind.modes):
+            return None
+        process = self.process
+        desk = Desk(process.callers, process.places, process.state_of)
+        live = Live(process.callers, process.places, Ids(dbservers))
+        return Matches(name, kind.modes, process.settings.matches, desk.make, live.deliver, process.tasks)
+
     def tables(self) -> tuple[tuple[Handlers, Any], ...]:
-        return ((CALLS, self.hall),)
+        return ((CALLS, self.hall), (HOSTS, self.host))
 
     def peers(self) -> tuple[str, ...]:
         return self.process.places.gateways
@@ -91,6 +125,12 @@ class World(Service):
         tasks, metrics = self.process.tasks, self.process.metrics
         tasks.spawn("appender", self.appender.run, core=True)
         tasks.every("catch up", CATCH_UP_EVERY, self.catch_up)
+        if self.is_spatial:
+            self.tell_lines()
+            tasks.every("lines", self.process.settings.lines.report_every, self.tell_lines)
+        if self.matches is not None:
+            self.matches.start()
+            metrics.gauge("matches", "parties that wait for a match", self.matches.__len__)
         tasks.every("names", 1.0, self.names.step)
         tasks.every("loads", 1.0, self.loader.step)
         tasks.every("sweep", 1.0, lambda: self.book.sweep(self.appender.busy))
@@ -120,6 +160,18 @@ class World(Service):
             del self._lost_at[gateway]
             self.counts.gone(gateway)
         self.counts.step()
+
+    def missing(self) -> list[str]:
+        return [] if self.host.heard or not self.is_spatial else ["function has not heard of its lines"]
+
+    def stop(self) -> None:
+        if self.is_spatial:
+            self.host.hosting.draining = True
+            self.tell_lines()
+
+    def tell_lines(self) -> None:
+        """Tell function of all copies; at the start it says which instances an earlier life had."""
+        self.host.report(self.process.settings.lease.renew_every / 2)
 
     def _owns(self, key: str) -> bool:
         return self.process.places.world_of(key) == self.process.name
@@ -284,6 +336,16 @@ def ask_room(world: World, peer: Peer, rid: int, key: str, uid: str, method: str
 def enter_map(world: World, peer: Peer, rid: int, key: str, number: int, uid: str, data: Any) -> None:
     """A client enters the map; value: [body of its answer, columns, rows of the grid]."""
     answer_with(world.ask(peer, rid), world.stage.enter, peer.name, number, key, uid, data)
+
+
+@LINK.on("match")
+def match(world: World, peer: Peer, rid: int, product: str, uid: str, method: str, args: Any) -> None:
+    """A client asks something of matchmaking (docs/matches.md)."""
+    ask = world.ask(peer, rid)
+    if world.matches is None:
+        ask.refuse(NotFound("nothing is played in this map", field="map"))
+    else:
+        answer_with(ask, world.matches.call, product, uid, method, args)
 
 
 @LINK.on("exit")

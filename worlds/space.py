@@ -22,6 +22,7 @@ from common.errors import BadField
 from common.rules.entity import Entity, Player
 from common.rules.grid import Grid
 from common.rules.interest import Interest
+from common.rules.queue import Mode
 from common.rules.timers import Timer, Timers
 from common.wire.codec import pack
 from worlds.actions import DO, Declared, collect
@@ -37,7 +38,8 @@ class Space(Map):
     """A map of places.
 
     Args:
-        line: which of the copies of this map it is, from 1.
+        line: name of the copy of the map it is.
+        made: what an instance was made with (docs/matches.md); None for a line.
         chance: where its random numbers come from.
 
     Attributes:
@@ -47,6 +49,8 @@ class Space(Map):
         inputs_per_tick: of one player; others wait.
         players: uid -> player.
         tick: number of the present tick; time: seconds since the map began.
+        fill: players a line has before another one is opened; full: players it takes at all.
+        modes: what is played by matchmaking (docs/matches.md).
         actions: what `input` may do.
     """
 
@@ -55,14 +59,18 @@ class Space(Map):
     view: ClassVar[float] = 100
     rate: ClassVar[float] = 10
     inputs_per_tick: ClassVar[int] = 4
+    fill: ClassVar[int] = 2_000
+    full: ClassVar[int] = 2_500
+    modes: ClassVar[Mapping[str, Mode]] = {}
     actions: ClassVar[Mapping[str, Declared]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.actions = collect(cls, "action")
 
-    def __init__(self, line: int = 1, chance: random.Random | None = None) -> None:
+    def __init__(self, line: str = "0.1", made: Any = None, chance: random.Random | None = None) -> None:
         self.line = line
+        self.made = made
         self.chance = chance or random.Random()
         self.interest = Interest(Grid(self.width, self.height, self.view, self.view * MARGIN))
         self.timers = Timers()

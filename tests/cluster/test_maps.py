@@ -117,7 +117,7 @@ def walker(meadow: Cluster) -> Iterator[Callable[..., Walker]]:
 def test_two_on_two_gateways_see_each_other_walk_and_go(walker: Callable[..., Walker]) -> None:
     ann, bob = walker("ann", 0), walker("bob", 1)
     told = ann.enter("Ann")
-    assert (told["map"], told["line"], told["width"], told["picked"]) == ("meadow", 1, 1_000, 0)
+    assert (told["map"], told["line"], told["width"], told["picked"]) == ("meadow", "0.1", 1_000, 0)
     bob.enter()
     for one in (ann, bob):
         one.watch_both(ann, bob)

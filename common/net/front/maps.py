@@ -10,14 +10,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.errors import BadField, Busy, Conflict, Forbidden, NotJoined, RequestError, Unavailable
+from common.errors import (
+    BadField,
+    Busy,
+    Conflict,
+    Forbidden,
+    NotFound,
+    NotJoined,
+    RequestError,
+    Unavailable,
+)
 from common.net.front.connection import Connection
 from common.net.front.front import OPS, Front
 from common.net.front.requests import Request, item
 from common.net.front.views import Seat
 from common.net.front.whereabouts import member_of
 from common.wire.batch import pack_item
-from common.wire.names import uid_of
+from common.wire.lines import line_key, parse_line
+from common.wire.names import area_key, map_of, product_of, uid_of
+
+MATCHES = "match."
+"""How methods of matchmaking begin; they need no `enter` (docs/matches.md)."""
 
 
 @OPS.on("enter")
@@ -27,8 +40,12 @@ def enter(front: Front, connection: Connection, number: int, fields: dict[str, A
         raise Forbidden("the token does not allow to enter maps")
     if connection.seat is not None:
         raise Conflict("in a map already; exit it first", field="map")
-    product, _, uid = connection.user.partition("/")
-    key, world = front.process.places.line_of(product, fields["map"], connection.user)
+    uid = uid_of(connection.user)
+    key, world = _line_of(front, area_key(product_of(connection.user), fields["map"]), uid, fields["line"])
+    if connection.closed:
+        return
+    if connection.seat is not None:
+        raise Conflict("two entered at once", field="map")
     asking = item("enter", key, connection.number, uid, fields["data"])
     limit = front.settings.input_bytes
     if len(pack_item(asking(0))) > limit:
@@ -39,6 +56,21 @@ def enter(front: Front, connection: Connection, number: int, fields: dict[str, A
     except RequestError:
         front.views.leave(connection)
         raise
+
+
+def _line_of(front: Front, area: str, uid: str, wish: str | None) -> tuple[str, str]:
+    """Give (key, world process) of the line a user is to go to; may block for an answer of function.
+
+    Raises:
+        BadField, NotFound: there is no such map or line, or the map has no places.
+        Full, Unavailable: nobody is let in, for now.
+    """
+    places, map_name = front.process.places, map_of(area)
+    places.home_of(area)
+    if not front.process.settings.world.maps.get(map_name):
+        raise NotFound("this map cannot be entered", field="map")
+    line = parse_line(wish or front.desk.place(area, who=uid))
+    return line_key(area, line), places.host_of(area, line)
 
 
 def _entered(request: Request, value: list[Any]) -> None:
@@ -104,8 +136,13 @@ def call(front: Front, connection: Connection, number: int, fields: dict[str, An
         room = member_of(front, connection, fields["room"])
         if room is None:
             raise NotJoined("not in this room", field="room")
-        uid = uid_of(connection.user)
-        asking, world = item("ask", room.key, uid, method, args), room.world
+        asking, world = item("ask", room.key, uid_of(connection.user), method, args), room.world
+    elif method.startswith(MATCHES):
+        if not connection.rights.has_scope("enter"):
+            raise Forbidden("the token does not allow to enter maps")
+        product = product_of(connection.user)
+        world = front.process.places.home_of(area_key(product, fields["map"]))
+        asking = item("match", product, uid_of(connection.user), method, args)
     else:
         seat = connection.seat
         if seat is None or seat.map != fields["map"]:

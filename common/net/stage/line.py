@@ -55,7 +55,7 @@ class Space(Protocol):
     timers: Timers
     players: dict[str, Player]
     told: list[tuple[Player | None, bytes]]
-    line: int
+    line: str
     tick: int
     time: float
 
@@ -89,7 +89,6 @@ class Line:
         clock: monotonic seconds.
 
     Attributes:
-        empty_since: when the last player left; 0 while there are players.
         closed: it ticks no more.
     """
 
@@ -109,7 +108,6 @@ class Line:
         self.publication = publication
         self.map_name = map_of(key)
         self.closed = False
-        self.empty_since = clock()
         self._counters = counters
         self._lag = lag
         self._log = log
@@ -135,7 +133,6 @@ class Line:
         player = Player(uid, Inputs(self._input_limit), space.width // 2, space.height // 2)
         player.welcome = self._guard.ask("on_enter", self._let_in, player, data)
         space.players[uid] = player
-        self.empty_since = 0.0
         return player
 
     def _let_in(self, player: Player, data: Any) -> dict[str, Any]:
@@ -173,8 +170,6 @@ class Line:
         self.unseat(player)
         self.space.interest.remove(player)
         del self.space.players[player.uid]
-        if not self.space.players:
-            self.empty_since = self._clock()
 
     def renew(self, player: Player) -> None:
         """A player's client is to be told all it sees again."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from common.errors import Full, Internal, NotFound, NotJoined, RequestError
+from common.errors import Internal, NotFound, NotJoined, RequestError
 from common.net.links import Links
 from common.net.log import Logger
 from common.net.metrics import Metrics
@@ -22,6 +22,7 @@ from common.net.stage.line import COUNTERS, Line, Space
 from common.net.stage.publication import Publication
 from common.net.tasks import Tasks
 from common.rules.entity import Player
+from common.rules.hosting import Hosting
 from common.settings import World as WorldSettings
 from common.wire.batch import pack_item
 
@@ -40,7 +41,9 @@ class Stage:
     """The spatial side of one world process.
 
     Args:
-        make_space: gives a copy of this process's map for a line's number; None: the map is not spatial.
+        make_space: gives a copy of this process's map for a line's name and what an instance was
+            made with; None: the map is not spatial.
+        hosting: which copies there are, who may come in, when they close.
         thaw: fences the process if it was frozen.
         clock: monotonic seconds.
 
@@ -50,7 +53,8 @@ class Stage:
 
     def __init__(
         self,
-        make_space: Callable[[int], Space] | None,
+        make_space: Callable[[str, Any], Space] | None,
+        hosting: Hosting,
         settings: WorldSettings,
         links: Links,
         tasks: Tasks,
@@ -61,6 +65,7 @@ class Stage:
     ) -> None:
         self.lines: dict[str, Line] = {}
         self._make_space = make_space
+        self.hosting = hosting
         self._settings = settings
         self._links = links
         self._tasks = tasks
@@ -70,6 +75,7 @@ class Stage:
         self._counters = metrics.area("stage", COUNTERS)
         self._lag = Lag(LAG_EVERY)
         self._seats: dict[str, dict[int, Seat]] = {}
+        self._overruns = 0
         if make_space is not None:
             self._expose(metrics)
 
@@ -97,16 +103,20 @@ class Stage:
             [body of the answer, columns, rows of the grid]
 
         Raises:
-            NotFound: this map has no places.
-            Full: too many are in the line.
+            NotFound: this map has no places, or the copy is not here.
+            Forbidden: it is an instance made for others.
+            Full: too many are in the line, or there are too many here.
             RequestError: the map does not let it in.
         """
-        line = self._line(key)
-        player = line.space.players.get(uid)
-        if player is None:
-            if len(line.space.players) >= self._settings.players_per_line:
-                raise Full("the map is full", limit=self._settings.players_per_line)
+        line = self.lines.get(key)
+        player = line.space.players.get(uid) if line is not None else None
+        if line is None or player is None:
+            if self._make_space is None:
+                raise NotFound("this map cannot be entered", field="map")
+            copy = self.hosting.admit(key, uid, self._clock())
+            line = self._line(key, copy.data)
             player = line.enter(uid, data)
+            self.hosting.entered(copy)
         elif player.gateway and (player.gateway, player.number) != (gateway, number):
             self._take_seat(line, player)
         line.seat(player, gateway, number)
@@ -133,7 +143,13 @@ class Stage:
         if lost:
             seat.line.unseat(seat.player)
         else:
-            seat.line.leave(seat.player)
+            self._leave(seat.line, seat.player)
+
+    def _leave(self, line: Line, player: Player) -> None:
+        line.leave(player)
+        copy = self.hosting.get(line.key)
+        if copy is not None:
+            self.hosting.left(copy, self._clock())
 
     def input(self, gateway: str, number: int, n: int, data: Any) -> None:
         """Take an input of a connection; one that plays nobody is not heard."""
@@ -181,14 +197,13 @@ class Stage:
 
     # lines
 
-    def _line(self, key: str) -> Line:
+    def _line(self, key: str, made: Any) -> Line:
         line = self.lines.get(key)
         if line is not None:
             return line
-        if self._make_space is None:
-            raise NotFound("this map cannot be entered", field="map")
+        assert self._make_space is not None
         try:
-            space = self._make_space(int(key.rpartition("/")[2]))
+            space = self._make_space(key.rpartition("/")[2], made)
         except Exception:  # noqa: BLE001 - a map that cannot be made must not end the rooms beside it
             self._counters.failures += 1
             self._log.exception("map cannot be made", line=key)
@@ -210,12 +225,19 @@ class Stage:
         return line
 
     def step(self) -> None:
-        """Let go of players that did not come back, and of lines nobody is in."""
+        """Let go of players that did not come back, and of copies nobody is in."""
         now = self._clock()
-        for key, line in list(self.lines.items()):
+        for line in self.lines.values():
             gone = now - self._settings.linkdead
             for player in [one for one in line.space.players.values() if one.lost_at and one.lost_at < gone]:
-                line.leave(player)
-            if line.empty_since and now - line.empty_since > self._settings.line_idle:
-                line.closed = True
-                del self.lines[key]
+                self._leave(line, player)
+        for copy in self.hosting.over(now):
+            self.hosting.close(copy)
+            ended = self.lines.pop(copy.key, None)
+            if ended is not None:
+                ended.closed = True
+
+    def busy(self) -> bool:
+        """Tell whether ticks were skipped since the last call."""
+        before, self._overruns = self._overruns, self._counters.overruns
+        return before != self._overruns

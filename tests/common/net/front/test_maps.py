@@ -10,7 +10,7 @@ from common.wire.codec import unpack
 from common.wire.states import Rows, cell_frame, pack_cell, pack_tick
 from tests.common.net.front.scene import Client, Site, settle, until
 
-BODY = {"map": "plaza", "line": 1, "tick": 3, "you": 7, "ack": 0}
+BODY = {"map": "plaza", "line": "0.1", "tick": 3, "you": 7, "ack": 0}
 COLUMNS = ROWS = 6
 MakeSite = Callable[..., Site]
 
@@ -44,10 +44,7 @@ class In:
 
 def beside(site: Site, one: In, count: int = 1) -> In:
     """Give another client that has entered the same line."""
-    product_map = ("demo", "plaza")
-    others = (f"u{number}" for number in range(99))
-    uids = [uid for uid in others if site.process.places.line_of(*product_map, f"demo/{uid}")[0] == one.key]
-    return In(site, uids[count - 1])
+    return In(site, f"u{count}")
 
 
 def give_tick(site: Site, world: str, key: str, tick: int, **parts: Any) -> None:
@@ -84,6 +81,17 @@ def nothing_more(client: Client) -> None:
     assert read(client)[:2] == ("pong", number)
 
 
+@pytest.fixture(autouse=True)
+def function(site: Site) -> None:
+    """Function sends everybody to one line."""
+    others = site.calls
+
+    def call(peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
+        return "1.1" if method == "line_place" else others(peer, method, *args, timeout=timeout)
+
+    site.calls = call
+
+
 @pytest.fixture
 def ann(site: Site) -> In:
     return In(site, data={"name": "Ann"})
@@ -92,9 +100,40 @@ def ann(site: Site) -> In:
 # entering and leaving
 
 
-def test_enter_is_asked_of_the_line_the_user_belongs_to(site: Site, ann: In) -> None:
-    key, world = site.process.places.line_of("demo", "plaza", "demo/ann")
+def test_enter_is_asked_of_the_line_function_sends_one_to(site: Site, ann: In) -> None:
+    key, world = "demo/plaza/1.1", site.process.places.maps["plaza"][1]
     assert (ann.world, ann.item[2:]) == (world, [key, ann.connection.number, "ann", {"name": "Ann"}])
+
+
+def test_a_line_that_is_named_is_gone_to_without_asking(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "plaza", "line": "0:17"}, 2)
+    world, item = site.asked("enter")
+    assert (world, item[2]) == (site.process.places.maps["plaza"][0], "demo/plaza/0:17")
+
+
+def test_a_map_of_rooms_alone_cannot_be_entered(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "garden"}, 2)
+    assert read(client)[2]["code"] == "not_found"
+
+
+NO_LINES = {"no line": ("lobby", "bad_field"), "no such process": ("7.1", "not_found")}
+
+
+@pytest.mark.parametrize(("line", "code"), NO_LINES.values(), ids=NO_LINES)
+def test_a_line_that_cannot_be_is_refused(site: Site, line: str, code: str) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "plaza", "line": line}, 2)
+    assert read(client)[2]["code"] == code
+
+
+def test_matches_are_asked_for_without_enter(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("call", {"map": "plaza", "method": "match.find", "args": {"mode": "duel"}}, 2)
+    world, item = site.asked("match")
+    assert world == site.process.places.home_of("demo/plaza")
+    assert item[2:] == ["demo", "ann", "match.find", {"mode": "duel"}]
 
 
 def test_who_is_in_a_map_cannot_enter_another_and_can_after_exit(site: Site, ann: In) -> None:

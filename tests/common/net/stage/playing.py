@@ -12,6 +12,7 @@ from common.net.front.front import COUNTERS
 from common.net.front.views import Views
 from common.net.metrics import Metrics
 from common.net.stage.stage import Stage
+from common.rules.hosting import Hosting
 from common.settings import World as WorldSettings
 from common.wire.codec import decode, unpack
 from common.wire.framing import SERVER_LIMIT, cut
@@ -20,7 +21,7 @@ from tests.common.rules.beholder import Beholder
 from worlds.actions import Field, action, method
 from worlds.space import Player, Space
 
-KEY = "demo/field/1"
+KEY = "demo/field/0.1"
 SIZE = 60
 
 
@@ -118,7 +119,13 @@ class Play:
     Gateways let others run whenever they may.
     """
 
-    def __init__(self, make_space: Callable[[int], Space] = Plain, **world: Any) -> None:
+    def __init__(
+        self,
+        make_space: Callable[[str, Any], Space] = Plain,
+        full: int = 100,
+        idle: float = 30.0,
+        **world: Any,
+    ) -> None:
         self.log = io.StringIO()
         logs.setup("info", "world-0", self.log)
         self.clock = Clock()
@@ -134,6 +141,7 @@ class Play:
             links = SimpleNamespace(send=self._to_world(gateway), up=lambda name: True)
             self.views[gateway] = Views(links, 0.0, counters)  # type: ignore[arg-type]
         self._make_space, self._world = make_space, world
+        self._full, self._idle = full, idle
         self.ticks = 0
         self.stage = self.new_stage()
 
@@ -142,6 +150,7 @@ class Play:
         self.metrics = Metrics("world-0")
         return Stage(
             self._make_space,
+            Hosting(0, self._full, copies=10, idle=self._idle, hold=self._idle),
             WorldSettings(**self._world),
             SimpleNamespace(send=self._to_gateway, up=lambda name: name not in self.down),  # type: ignore[arg-type]
             self.tasks,  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from typing import Any
 import gevent
 import pytest
 
-from common.errors import Conflict, Full, Internal, NotFound, NotJoined
+from common.errors import Conflict, Forbidden, Full, Internal, NotFound, NotJoined
 from common.wire.codec import unpack
 from tests.common.net.stage.playing import KEY, SIZE, Plain, Play
 from worlds.space import Entity, Player
@@ -22,7 +22,7 @@ def play() -> Play:
 def test_who_enters_hears_where_as_whom_and_what_the_map_says(play: Play) -> None:
     ann = play.enter("ann")
     assert ann.take_heard() == [
-        ("ok", {"map": "field", "line": 1, "tick": 0, "you": 1, "ack": 0, "hello": "ann"})
+        ("ok", {"map": "field", "line": "0.1", "tick": 0, "you": 1, "ack": 0, "hello": "ann"})
     ]
     assert (play.space.players["ann"].x, play.space.players["ann"].y) == (SIZE // 2, SIZE // 2)
 
@@ -112,7 +112,7 @@ def test_another_connection_of_a_user_takes_its_player_over(play: Play) -> None:
 
 
 def test_a_full_line_lets_nobody_in_but_who_has_a_player_there() -> None:
-    play = Play(players_per_line=1)
+    play = Play(full=1)
     ann = play.enter("ann")
     with pytest.raises(Full):
         play.enter("bob")
@@ -124,6 +124,16 @@ def test_a_map_without_places_cannot_be_entered(play: Play) -> None:
     play.stage._make_space = None
     with pytest.raises(NotFound):
         play.enter("ann")
+
+
+def test_an_instance_is_for_its_guests_and_its_map_knows_what_it_was_made_with(play: Play) -> None:
+    key = "demo/field/0:17"
+    play.stage.hosting.open(key, {"guests": ["ann"], "mode": "duel"}, play.clock())
+    with pytest.raises(Forbidden):
+        play.stage.enter("gateway-0", 1, key, "bob", None)
+    play.stage.enter("gateway-0", 1, key, "ann", None)
+    space: Any = play.stage.lines[key].space
+    assert (space.line, space.made["mode"]) == ("0:17", "duel")
 
 
 def test_a_line_nobody_is_in_is_closed_after_a_while(play: Play) -> None:
@@ -344,7 +354,7 @@ def test_a_world_that_began_anew_lets_announced_clients_in_again(play: Play) -> 
 
 
 def test_a_client_that_is_not_let_in_again_has_no_seat() -> None:
-    play = Play(players_per_line=1)
+    play = Play(full=1)
     ann = play.enter("ann")
     play.stage = play.new_stage()
     play.enter("bob")

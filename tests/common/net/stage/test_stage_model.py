@@ -35,7 +35,7 @@ class Model:
     """Players that come, walk, read slowly and break off, over gateways that fill up and lose touch."""
 
     def __init__(self) -> None:
-        self.play = Play(line_idle=1e9)
+        self.play = Play(idle=1e9)
         self.clients: dict[int, tuple[str, Client]] = {}
         self.numbers = 0
 
