@@ -60,7 +60,9 @@ class Gateway:
     def tick(self, tick: int, places: dict[int, tuple[int, int]], told: dict[int, tuple[int, int]]) -> None:
         """Tell each player where all are; the watcher, player 1, as `told` has it."""
         for player in self.players:
-            rows = [[n, "player", x, y, None] for n, (x, y) in (places | (told if player == 1 else {})).items()]
+            rows = [
+                [n, "player", x, y, None] for n, (x, y) in (places | (told if player == 1 else {})).items()
+            ]
             self.say(player, "state", {"map": "arena", "tick": tick, "cell": 0, "enter": rows})
 
     def close(self) -> None:
@@ -117,7 +119,10 @@ def test_bots_act_and_time_how_long_it_takes_until_they_see_it(gateway: Gateway,
     until(lambda: crowd.report() and crowd.timed == 1, 20)
 
 
-TOLD: dict[str, tuple[tuple[int, int], int]] = {"the truth": ((520, 500), 0), "another place": ((525, 500), 1)}
+TOLD: dict[str, tuple[tuple[int, int], int]] = {
+    "the truth": ((520, 500), 0),
+    "another place": ((525, 500), 1),
+}
 
 
 @pytest.mark.parametrize(("place", "wrong"), TOLD.values(), ids=TOLD)
