@@ -178,7 +178,7 @@ class Gateway(Service):
     def link_up(self, peer: str) -> None:
         if peer in self.process.places.worlds:
             self.mirror.announce(peer)
-            self.front.views.announce(peer)
+            self.process.tasks.spawn(f"seats to {peer}", self.front.views.announce, peer)
         else:
             self.announcing.begin(peer)
 

@@ -87,7 +87,7 @@ class Ground(Space):
             self.add(Entity("door", x, y, to))
         for _ in range(self.hearts):
             self.grow_heart()
-        for _ in range(self.slimes):
+        for _ in range(self.slimes if self.made is None else 0):  # a duel is between its players alone
             self.add_slime()
         self.every(SLIME_THINKS, self.think)
         self.every(BLIPS_EVERY, self.show_blips)
@@ -265,7 +265,7 @@ class Arena(Ground):
     name = "arena"
     width = 2_400
     height = 2_400
-    doors = ((1_140, 1_080, "garden"), (600, 1_800, "garden"))
+    doors = ((1_200, 1_020, "garden"), (600, 1_800, "garden"))
     hearts = 60
     slimes = 40
     modes = {"duel": Mode(teams=2)}
@@ -278,7 +278,7 @@ class Garden(Ground):
     width = 600
     height = 600
     peaceful = True
-    doors = ((300, 240, "arena"),)
+    doors = ((300, 120, "arena"),)
     hearts = 30
 
 

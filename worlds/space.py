@@ -44,7 +44,7 @@ class Space(Map):
 
     Attributes:
         width, height: points have 0 <= x <= width, 0 <= y <= height.
-        view: how far a player sees: all within 7/8 of it, nothing beyond 2 1/8 of it.
+        view: how far a player sees along each axis: all within 7/8 of it, nothing beyond 2 1/8.
         rate: ticks a second.
         inputs_per_tick: of one player; others wait.
         players: uid -> player.

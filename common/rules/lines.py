@@ -110,16 +110,21 @@ class Lines:
         hosts = self._takers(area, now, apart)
         if wish is not None:
             return self._hold_for(self._wished(hosts, area, wish, size, now), size, now)
-        copy = self._known(hosts, area, who, size, now) or self._fitting(hosts, area, size, now)
+        known = self._known(hosts, area, who, size, now)
+        copy = known or self._fitting(hosts, area, size, now)
         if who:
             self._last.pop((area, who), None)
             self._last[area, who] = copy.line
             if len(self._last) > REMEMBERED:
                 del self._last[next(iter(self._last))]
-        return self._hold_for(copy, size, now)
+        return self._hold_for(copy, 0 if known else size, now)
 
     def _known(self, hosts: list[Host], area: str, who: str, size: int, now: float) -> Copy | None:
-        """Give the line one was sent to last, if it has room."""
+        """Give the line one was sent to last, if it has room.
+
+        No place is held for it: its player may be there still, and counted, as are all after their
+        gateway or their world was lost.
+        """
         last = self._last.get((area, who))
         if last is None:
             return None
@@ -226,6 +231,7 @@ class Lines:
         return copy
 
     def _hold_for(self, copy: Copy, size: int, now: float) -> Line:
-        copy.held.append((now + self._hold, size))
+        if size:
+            copy.held.append((now + self._hold, size))
         copy.since = now
         return copy.line

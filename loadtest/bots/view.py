@@ -6,7 +6,6 @@ Source: docs/protocol.md, section 6, Maps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import hypot
 from typing import Any, NamedTuple
 
 Place = tuple[float, float]
@@ -70,24 +69,28 @@ def judge(snapshot: Snapshot, truth: Mapping[int, Place], near: float, far: floa
 
     Args:
         truth: entity -> place, of bots that moved in that tick.
-        near: all within this distance must be known; far: nobody beyond this may be.
+        near: all within this distance, along each axis, must be known; far: nobody beyond this may be.
 
     Returns:
         What is wrong.
     """
-    x, y = snapshot.here
     wrong = []
     for entity, place in truth.items():
         if entity == snapshot.you:
             continue
         known = snapshot.others.get(entity)
         if known is None:
-            distance = hypot(place[0] - x, place[1] - y)
+            distance = _distance(place, snapshot.here)
             if distance < near:
                 wrong.append(f"tick {snapshot.tick}: {entity} at {distance:.0f} is not known")
         elif known != place:
             wrong.append(f"tick {snapshot.tick}: {entity} is at {place}, not at {known}")
     for entity, place in snapshot.others.items():
-        if hypot(place[0] - x, place[1] - y) > far:
+        if _distance(place, snapshot.here) > far:
             wrong.append(f"tick {snapshot.tick}: {entity} is told of from {place} to {snapshot.here}")
     return wrong
+
+
+def _distance(one: Place, other: Place) -> float:
+    """Give how far apart two places are as cells have it: along the axis on which they are farther apart."""
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1]))

@@ -1,4 +1,4 @@
-"""The example game in a real cluster: bots, a duel found by matchmaking, and two windows that fight."""
+"""The example game in a real cluster: bots, a duel found by matchmaking, and two windows that fight it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ MAPS = {
     "cluster.maps": {"plaza": 1, "arena": 1, "garden": 1},
     "cluster.sessions": 1,
     "cluster.dbservers": 1,
+    "lines.hold": 1.0,
+    "lines.idle": 0.5,
 }
 BOTS, SECONDS = (200, 20) if FULL else (30, 2)
 PICTURES = ROOT / "build" / "arena"
@@ -56,7 +58,7 @@ def ask(raw: Raw, method: str, **args: Any) -> dict[str, Any]:
 
 def told(raw: Raw, state: str) -> dict[str, Any]:
     """Read on until this state of a match comes as an inbox message."""
-    packet = raw.wait(lambda one: one[0] == "inbox" and one[2]["data"]["match"]["state"] == state)
+    packet = raw.find(lambda one: one[0] == "inbox" and one[2]["data"]["match"]["state"] == state)
     assert packet[2]["uid"] == ""
     match: dict[str, Any] = packet[2]["data"]["match"]
     return match
@@ -90,7 +92,11 @@ def test_two_find_each_other_and_have_an_instance_for_themselves(arena: Cluster)
     entered = [one.ok("enter", where) for one in (ann, bob)]
     assert [body["line"] for body in entered] == [where["line"]] * 2
     assert eve.error("enter", where)["code"] == "forbidden"
+    assert eve.error("enter", {"map": "arena", "line": "0.17"})["code"] == "not_found"
     assert eve.ok("enter", {"map": "arena"})["line"] == "0.1"
+    for one in (ann, bob, eve):
+        one.ok("exit", {})
+    until(lambda: eve.error("enter", where)["code"] == "not_found", 20)
     for one in (ann, bob, eve):
         one.close()
 
@@ -126,6 +132,12 @@ class Page:
     def text(self, element: str) -> str:
         return str(self.run("return document.getElementById(arguments[0]).innerText", element))
 
+    def shows(self, element: str) -> bool:
+        return bool(self.run("return document.getElementById(arguments[0]).checkVisibility()", element))
+
+    def press(self, element: str) -> None:
+        self.run("document.getElementById(arguments[0]).click()", element)
+
     def place(self) -> tuple[float, float]:
         x, y = self.run("const d = document.getElementById('canvas').dataset; return [d.x, d.y]")
         return float(x), float(y)
@@ -154,31 +166,41 @@ def browser() -> Iterator[Browser]:
     made.close()
 
 
-def test_two_windows_walk_up_to_each_other_and_fight(arena: Cluster, browser: Browser) -> None:
+def test_two_windows_find_a_duel_walk_up_to_each_other_and_fight(arena: Cluster, browser: Browser) -> None:
     ann, bob = Page(browser, arena, "ann", 0), Page(browser, arena, "bob", 1)
     for one in (ann, bob):
         until(lambda one=one: one.text("map") == "arena 0.1" and one.text("hp") != "–", 30)  # type: ignore[misc]
-    deadline = time.monotonic() + 60
-    while True:
-        assert time.monotonic() < deadline
-        (x, y), (toward_x, toward_y) = ann.place(), bob.place()
-        if hypot(toward_x - x, toward_y - y) < 40:
-            break
-        keys = [("ArrowLeft", "ArrowRight")[toward_x > x]] if abs(toward_x - x) > 8 else []
-        keys += [("ArrowUp", "ArrowDown")[toward_y > y]] if abs(toward_y - y) > 8 else []
-        ann.hold(*keys)
+    for one in (ann, bob):
+        one.press("duel")
+    for one in (ann, bob):
+        until(lambda one=one: one.shows("offer"), 20)  # type: ignore[misc]
+    ann.picture("offer")
+    for one in (ann, bob):
+        one.press("offer-yes")
+    for one in (ann, bob):
+        until(lambda one=one: one.text("map").startswith("arena 0:"), 20)  # type: ignore[misc]
+    assert ann.text("map") == bob.text("map")
+    until(lambda: approach(ann, bob), 60)
     ann.hold()
-    before = ann.text("hp")
-
-    def shoot() -> bool:
-        bob.hold("Space")
-        return ann.text("hp") not in (before, "–")
-
-    until(shoot, 60)
+    until(lambda: shoot(bob, ann), 60)
     bob.run(
         "document.getElementById('text').value = 'Got you!';"
         "document.getElementById('compose').requestSubmit()"
     )
     until(lambda: "Got you!" in ann.text("log"), 20)
-    ann.picture("fight")
-    bob.picture("fight-other")
+    bob.picture("fight")
+
+
+def approach(one: Page, other: Page) -> bool:
+    """Let one walk on towards another; True when it is there."""
+    (x, y), (toward_x, toward_y) = one.place(), other.place()
+    keys = [("ArrowLeft", "ArrowRight")[toward_x > x]] if abs(toward_x - x) > 8 else []
+    keys += [("ArrowUp", "ArrowDown")[toward_y > y]] if abs(toward_y - y) > 8 else []
+    one.hold(*keys)
+    return hypot(toward_x - x, toward_y - y) < 40
+
+
+def shoot(one: Page, other: Page) -> bool:
+    """Let one shoot at another; True when that was hit."""
+    one.hold("Space")
+    return other.text("hp") not in ("100", "–")

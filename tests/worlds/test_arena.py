@@ -9,6 +9,7 @@ from common.rules.inputs import Inputs
 from common.rules.queue import Queue
 from common.wire.codec import unpack
 from worlds.arena import (
+    BIRTH,
     COOLDOWN,
     DAMAGE,
     HEALTH,
@@ -66,6 +67,19 @@ def pass_time(here: Any, seconds: float) -> None:
     here.time += seconds
     for timer in here.timers.due(here.time):
         timer.fire()
+
+
+def test_in_an_instance_there_are_no_slimes() -> None:
+    duel = Arena("0:1", {"mode": "duel"})
+    duel.on_open()
+    assert not of_kind(duel, "slime")
+    assert of_kind(duel, "heart")
+
+
+def test_no_door_is_where_players_begin() -> None:
+    for here in (Arena, Garden):
+        middle = here.width / 2, here.height / 2
+        assert all(max(abs(x - middle[0]), abs(y - middle[1])) > BIRTH for x, y, _ in here.doors)
 
 
 def test_doors_hearts_and_slimes_are_there_from_the_beginning() -> None:
@@ -239,7 +253,7 @@ def test_one_who_comes_again_goes_on_where_it_was_with_what_it_had() -> None:
     garden = ground(Garden)
     garden.on_load(elsewhere, saved)
     garden.on_enter(elsewhere, {"through": "arena"})
-    assert (elsewhere.x, elsewhere.y, elsewhere.hp, elsewhere.score) == (300, 240, 40, 30)
+    assert (elsewhere.x, elsewhere.y, elsewhere.hp, elsewhere.score) == (300, 120, 40, 30)
 
 
 ODD: dict[str, Any] = {"nothing": None, "no map": "Ann", "no name": {"name": 7}, "no door": {"through": [1]}}

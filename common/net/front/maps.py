@@ -69,7 +69,7 @@ def _line_of(front: Front, area: str, uid: str, wish: str | None) -> tuple[str, 
     places.home_of(area)
     if not front.process.settings.world.maps.get(map_name):
         raise NotFound("this map cannot be entered", field="map")
-    line = parse_line(wish or front.desk.place(area, who=uid))
+    line = parse_line(front.desk.place(area, wish=str(parse_line(wish)) if wish else "", who=uid))
     return line_key(area, line), places.host_of(area, line)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import sleep
 
+from common.net.front.parts import send_in_parts
 from common.net.links import Links
 from common.net.metrics import Counters
 from common.rules.grid import NOWHERE, around
@@ -75,6 +76,15 @@ class Seat:
         self.stale = False
         self.offset = 0
 
+    @property
+    def is_taken(self) -> bool:
+        """Tell whether its client is still in it."""
+        return self.connection.seat is self
+
+    def row(self) -> list[Any]:
+        """Give what its world is told of it when it has lost sight of it."""
+        return [self.key, self.connection.number, uid_of(self.connection.user), self.data]
+
     def caught_up(self, connection: Connection, offset: int) -> None:
         """The client reads again, and has missed ticks."""
         if connection.seat is self:
@@ -123,6 +133,7 @@ class Views:
         self._slice = slice_seconds
         self._counters = counters
         self._lines: dict[str, LineSeats] = {}
+        self._walks: dict[str, object] = {}
 
     def __len__(self) -> int:
         return sum(len(line.seats) for line in self._lines.values())
@@ -179,20 +190,27 @@ class Views:
 
     def away(self, world: str) -> None:
         """A world is out of touch: the clients in its maps hear so."""
+        self._walks.pop(world, None)
         for seat in self._seats_of(world):
             self._lines[seat.key].put(seat, NOWHERE)
             if seat.columns:
                 seat.connection.send(encode("entered", 0, {"map": seat.map, "away": True}))
 
     def announce(self, world: str) -> None:
-        """Tell a world, whose stream began anew, all its seats that it had let in."""
-        rows = [
-            [s.key, s.connection.number, uid_of(s.connection.user), s.data]
-            for s in self._seats_of(world)
-            if s.columns
-        ]
-        for start in range(0, len(rows), SEATS_ANNOUNCED):
-            self._links.send(world, pack_item(["seats", rows[start : start + SEATS_ANNOUNCED]]))
+        """Tell a world, whose stream began anew, all its seats that it had let in; switches greenlets."""
+        walk = self._walks[world] = object()
+        let_in = [seat for seat in self._seats_of(world) if seat.columns]
+        sent = send_in_parts(
+            self._links,
+            world,
+            (seat if seat.is_taken else None for seat in let_in),
+            SEATS_ANNOUNCED,
+            lambda seats: pack_item(["seats", [seat.row() for seat in seats]]),
+            lambda seat: seat.is_taken,
+            lambda: self._walks.get(world) is walk,
+        )
+        if sent:
+            del self._walks[world]
 
     def _seats_of(self, world: str) -> list[Seat]:
         lines = self._lines.values()

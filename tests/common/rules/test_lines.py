@@ -186,8 +186,18 @@ def test_one_who_comes_back_goes_to_the_line_it_was_in(lines: Lines):
     report(lines, "world-1", {"0.1": (5, 5), "0.2": (2, 2)}, now=20.0)
     assert place(lines, now=20.0, who="bob") == "0.2"
     assert place(lines, now=20.0, who="ann") == "0.1", "beyond fill, but not full"
+    report(lines, "world-1", {"0.1": (6, 6), "0.2": (2, 2)}, now=20.0)
     assert place(lines, now=20.0, who="ann") == "0.2", "full"
     assert str(lines.place("other/arena", 1, 20.0, who="ann")) == "1.1", "somebody else"
+
+
+def test_many_who_come_back_are_not_counted_beside_their_own_players(lines: Lines):
+    both(lines)
+    uids = [f"u{n}" for n in range(4)]
+    assert {place(lines, who=uid) for uid in uids} == {"0.1"}
+    report(lines, "world-1", {"0.1": (4, 4)}, now=1.0)
+    assert {place(lines, now=2.0, who=uid) for uid in uids} == {"0.1"}
+    assert players(lines, 2.0) == {"0.1": 4}
 
 
 def test_one_whose_line_is_gone_or_to_be_avoided_goes_elsewhere(lines: Lines):

@@ -48,10 +48,11 @@ def test_a_state_without_a_cell_is_no_news_of_places(view: View):
     assert (view.others(), view.tick) == ({2: (6, 5)}, 9)
 
 
-TRUTH = {1: (0, 0), 2: (10, 0), 3: (0, 150), 4: (300, 0)}
+TRUTH = {1: (0, 0), 2: (10, 0), 3: (0, 150), 4: (300, 0), 5: (250, 250)}
 SEEN: dict[str, tuple[dict[int, Any], list[str]]] = {
     "all that must be known": ({2: (10, 0)}, []),
     "one that may be known": ({2: (10, 0), 3: (0, 150)}, []),
+    "one across a corner": ({2: (10, 0), 5: (250, 250)}, []),
     "one missing": ({}, ["tick 7: 2 at 10 is not known"]),
     "one elsewhere": ({2: (11, 0)}, ["tick 7: 2 is at (10, 0), not at (11, 0)"]),
     "one too far": (

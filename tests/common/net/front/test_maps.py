@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.errors import NotFound
 from common.net.front.stream import StreamConnection
 from common.wire.codec import unpack
 from common.wire.states import Rows, cell_frame, pack_cell, pack_tick
@@ -87,7 +88,12 @@ def function(site: Site) -> None:
     others = site.calls
 
     def call(peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
-        return "1.1" if method == "line_place" else others(peer, method, *args, timeout=timeout)
+        if method != "line_place":
+            return others(peer, method, *args, timeout=timeout)
+        wish = args[3]
+        if wish == "0.9":
+            raise NotFound("no such line", field="line")
+        return wish or "1.1"
 
     site.calls = call
 
@@ -105,7 +111,7 @@ def test_enter_is_asked_of_the_line_function_sends_one_to(site: Site, ann: In) -
     assert (ann.world, ann.item[2:]) == (world, [key, ann.connection.number, "ann", {"name": "Ann"}])
 
 
-def test_a_line_that_is_named_is_gone_to_without_asking(site: Site) -> None:
+def test_a_line_that_is_named_is_gone_to(site: Site) -> None:
     client = site.log_in("ann", device="ann")
     client.send("enter", {"map": "plaza", "line": "0:17"}, 2)
     world, item = site.asked("enter")
@@ -118,7 +124,11 @@ def test_a_map_of_rooms_alone_cannot_be_entered(site: Site) -> None:
     assert read(client)[2]["code"] == "not_found"
 
 
-NO_LINES = {"no line": ("lobby", "bad_field"), "no such process": ("7.1", "not_found")}
+NO_LINES = {
+    "no line": ("lobby", "bad_field"),
+    "no such process": ("7.1", "not_found"),
+    "one that function does not know": ("0.9", "not_found"),
+}
 
 
 @pytest.mark.parametrize(("line", "code"), NO_LINES.values(), ids=NO_LINES)
@@ -337,6 +347,24 @@ def test_a_world_out_of_touch_is_away_and_comes_back(site: Site, ann: In) -> Non
     assert read(ann.client) == ("entered", 0, BODY | {"tick": 1})
     ann.centre(2, 7, fulls=(7,))
     assert states(ann.client, 1) == [(2, 7, True, 1)]
+
+
+def test_many_seats_are_announced_in_parts_as_the_link_has_space(
+    site: Site, ann: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.net.front.views.SEATS_ANNOUNCED", 1)
+    bob, cat = beside(site, ann), beside(site, ann, 2)
+    site.links.take()
+    site.links.full = {ann.world}
+    site.gateway.link_up(ann.world)
+    settle()
+    assert not site.links.take("seats")
+    bob.client.send("bye", {})
+    until(lambda: len(site.front.views) == 2)
+    site.links.full = set()
+    until(lambda: sum(item[0] == "seats" for _, item in site.links.sent) == 2)
+    told = [item[1] for _, item in site.links.take("seats")]
+    assert [[row[1] for row in rows] for rows in told] == [[ann.connection.number], [cat.connection.number]]
 
 
 def test_one_who_was_not_let_in_yet_is_refused_and_not_announced(site: Site) -> None:
