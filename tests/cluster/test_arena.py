@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from math import hypot
 from typing import Any
