@@ -209,7 +209,7 @@ class World:
     )
     maps: dict[str, str] = option(
         {"arena": "worlds.arena:Arena", "garden": "worlds.arena:Garden"},
-        "map name -> its class, module:Class; others have plain rooms",
+        "map name -> its class, module:Class; others have plain rooms. Without processes it is not played",
     )
     input_queue: int = option(
         16, "inputs of one player that may wait for a tick; above it they are dropped", unit="inputs", low=1

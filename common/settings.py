@@ -131,8 +131,6 @@ def _check_whole(settings: Settings) -> None:
         if not 1 <= count <= 512:
             raise ConfigError(f"cluster.maps.{name} = {count}: must be 1 to 512 processes")
     for name, target in settings.world.maps.items():
-        if name not in settings.cluster.maps:
-            raise ConfigError(f"world.maps.{name}: cluster.maps gives this map no processes; name it there")
         if not _CLASS.fullmatch(target):
             raise ConfigError(
                 f"world.maps.{name} = {target!r}: must be module:Class, as worlds.meadow:Meadow"

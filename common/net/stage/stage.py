@@ -28,6 +28,8 @@ from common.wire.batch import pack_item
 
 LAG_EVERY = 0.1
 """Ticks that end later than this count as many times as it fits: those behind them were late too."""
+LAG_WINDOW = 200 * LAG_EVERY
+"""Seconds of which ticks the percentiles speak, at 10 ticks a second and one line."""
 
 
 class Seat(NamedTuple):
@@ -73,7 +75,7 @@ class Stage:
         self._thaw = thaw
         self._clock = clock
         self._counters = metrics.area("stage", COUNTERS)
-        self._lag = Lag(LAG_EVERY)
+        self._lag = Lag(LAG_EVERY, LAG_WINDOW)
         self._seats: dict[str, dict[int, Seat]] = {}
         self._overruns = 0
         if make_space is not None:
@@ -84,7 +86,7 @@ class Stage:
         metrics.gauge("players", "players in them", self.players, area="stage")
         metrics.gauge(
             "tick_ms",
-            "from a tick's due moment to its last publish, over a minute",
+            "from a tick's due moment to its last publish, of the last 200",
             self._lag.milliseconds,
             area="stage",
             label="quantile",
