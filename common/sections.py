@@ -215,6 +215,7 @@ class World:
         16, "inputs of one player that may wait for a tick; above it they are dropped", unit="inputs", low=1
     )
     linkdead: float = option(30.0, "how long a player without a connection stays in its map", unit="s", low=0)
+    save_every: float = option(30.0, "how often each player of a map is stored", unit="s", low=0.5)
 
 
 @dataclass(frozen=True)

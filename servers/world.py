@@ -7,7 +7,8 @@
             ◀── m (a message), sync (where a room stands), event, roster, recount ──
             ── ask ──▶ a method of the map, for a member of a room
             ── enter, input, exit, call, again, seats ──▶ whom its clients play, in common/net/stage
-            ◀── tick, entered, unseat ──
+            ◀── tick, entered, elsewhere, unseat ──
+    world   ── expect, arrive ──▶ players on their way here, in common/net/travel
     center  ── publish, room, rooms ──▶ common/net/hall/calls.py
 
 Answers go in the stream the room's messages travel in, so a join's answer at offset X
@@ -38,13 +39,16 @@ from common.net.links import Peer
 from common.net.live import Live
 from common.net.matches import Matches
 from common.net.process import Process, Service, main
+from common.net.stage.calls import MAPS, STAGE
 from common.net.stage.guard import Guard
-from common.net.stage.stage import Stage
+from common.net.stage.stage import Stage, Ways
+from common.net.travel.moving import MOVES
 from common.rules.hosting import Hosting
-from common.rules.owner import Owner
+from common.rules.owner import Owner, stands
 from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
+from common.wire.lines import line_key, parse_line
 from worlds.catalogue import find
 from worlds.map import Map
 from worlds.rooms import Rooms, Visitor
@@ -52,7 +56,10 @@ from worlds.space import Space
 
 LINK = Handlers("world links")
 CATCH_UP_EVERY = 0.1
+LINK.adopt(MAPS, lambda world: world.stage)
 RECOUNT = pack_item(["recount"])
+STOP_SECONDS = 4.0
+"""What a world that stops gives its players' last states to be stored."""
 
 
 class World(Service):
@@ -79,11 +86,13 @@ class World(Service):
         self.rooms = kind() if issubclass(kind, Rooms) else Rooms()
         self.is_spatial = issubclass(kind, Space)
         self.host = self._make_host(name, kind)
-        self.matches = self._make_matches(name, kind, dbservers)
+        desk = Desk(process.callers, process.places, process.state_of)
+        self.matches = self._make_matches(name, kind, dbservers, desk)
         self.stage = Stage(
             kind if issubclass(kind, Space) else None,
             self.host.hosting,
             settings,
+            self._ways(dbservers, desk),
             links,
             process.tasks,
             process.metrics,
@@ -106,17 +115,35 @@ class World(Service):
             lambda: self.stage.busy(),
         )
 
-    def _make_matches(self, name: str, kind: type[Map], dbservers: Dbservers) -> Matches | None:
+    def _ways(self, dbservers: Dbservers, desk: Desk) -> Ways:
+        """Give what the stage reaches beyond this process."""
+        process = self.process
+
+        def stands_to_us(text: str) -> str:
+            return stands(text, self._owner(), process.directory, process.places.processes)
+
+        def find(area: str, uid: str) -> tuple[str, str]:
+            process.places.home_of(area)
+            line = parse_line(desk.place(area, who=uid))
+            return line_key(area, line), process.places.host_of(area, line)
+
+        return Ways(dbservers, process.callers, self._owner, stands_to_us, find)
+
+    def _make_matches(self, name: str, kind: type[Map], dbservers: Dbservers, desk: Desk) -> Matches | None:
         """Give the matches of the map; None where nothing is played."""
         if not (issubclass(kind, Space) and kind.modes):
             return None
         process = self.process
-        desk = Desk(process.callers, process.places, process.state_of)
         live = Live(process.callers, process.places, Ids(dbservers))
         return Matches(name, kind.modes, process.settings.matches, desk.make, live.deliver, process.tasks)
 
     def tables(self) -> tuple[tuple[Handlers, Any], ...]:
-        return ((CALLS, self.hall), (HOSTS, self.host))
+        return (
+            (CALLS, self.hall),
+            (HOSTS, self.host),
+            (MOVES, self.stage.mover),
+            (STAGE, self.stage),
+        )
 
     def peers(self) -> tuple[str, ...]:
         return self.process.places.gateways
@@ -127,6 +154,8 @@ class World(Service):
         tasks.every("catch up", CATCH_UP_EVERY, self.catch_up)
         if self.is_spatial:
             self.tell_lines()
+            tasks.spawn("players", self.stage.run, core=True)
+            tasks.every("stage", 1.0, self.stage.step)
             tasks.every("lines", self.process.settings.lines.report_every, self.tell_lines)
         if self.matches is not None:
             self.matches.start()
@@ -134,7 +163,6 @@ class World(Service):
         tasks.every("names", 1.0, self.names.step)
         tasks.every("loads", 1.0, self.loader.step)
         tasks.every("sweep", 1.0, lambda: self.book.sweep(self.appender.busy))
-        tasks.every("stage", 1.0, self.stage.step)
         metrics.gauge("rooms", "rooms in memory", lambda: len(self.book.rooms))
         metrics.gauge("history_bytes", "bytes of rooms and histories", lambda: self.book.held_bytes)
         metrics.gauge("members", "connections in them", lambda: self.book.members)
@@ -145,7 +173,7 @@ class World(Service):
     def link_down(self, peer: str) -> None:
         self._lost_at[peer] = self.book.clock()
         self.fanout.link_down(peer)
-        self.stage.link_down(peer)
+        self.stage.seats.link_down(peer)
 
     def link_up(self, peer: str) -> None:
         self._lost_at.pop(peer, None)
@@ -168,6 +196,12 @@ class World(Service):
         if self.is_spatial:
             self.host.hosting.draining = True
             self.tell_lines()
+            unsaved = self.stage.keeper.close(STOP_SECONDS)
+            if unsaved:
+                self.process.log.warning("players not stored", count=len(unsaved), first=unsaved[:5])
+
+    def fenced(self) -> None:
+        self.stage.keeper.fenced()
 
     def tell_lines(self) -> None:
         """Tell function of all copies; at the start it says which instances an earlier life had."""
@@ -332,12 +366,6 @@ def ask_room(world: World, peer: Peer, rid: int, key: str, uid: str, method: str
     answer_with(world.ask(peer, rid), call_it, visitor, method, args)
 
 
-@LINK.on("enter")
-def enter_map(world: World, peer: Peer, rid: int, key: str, number: int, uid: str, data: Any) -> None:
-    """A client enters the map; value: [body of its answer, columns, rows of the grid]."""
-    answer_with(world.ask(peer, rid), world.stage.enter, peer.name, number, key, uid, data)
-
-
 @LINK.on("match")
 def match(world: World, peer: Peer, rid: int, product: str, uid: str, method: str, args: Any) -> None:
     """A client asks something of matchmaking (docs/matches.md)."""
@@ -346,36 +374,6 @@ def match(world: World, peer: Peer, rid: int, product: str, uid: str, method: st
         ask.refuse(NotFound("nothing is played in this map", field="map"))
     else:
         answer_with(ask, world.matches.call, product, uid, method, args)
-
-
-@LINK.on("exit")
-def exit_map(world: World, peer: Peer, rid: int, number: int, lost: bool) -> None:
-    """A client leaves it, or its connection broke."""
-    answer_with(world.ask(peer, rid), world.stage.exit, peer.name, number, lost)
-
-
-@LINK.on("input")
-def take_input(world: World, peer: Peer, number: int, n: int, data: Any) -> None:
-    """A client has done something."""
-    world.stage.input(peer.name, number, n, data)
-
-
-@LINK.on("call")
-def call(world: World, peer: Peer, rid: int, number: int, method: str, args: Any) -> None:
-    """A client calls a method of the map it is in."""
-    answer_with(world.ask(peer, rid), world.stage.call, peer.name, number, method, args)
-
-
-@LINK.on("again")
-def again(world: World, peer: Peer, number: int) -> None:
-    """A client has missed something and is to be told all it sees."""
-    world.stage.again(peer.name, number)
-
-
-@LINK.on("seats")
-def seats(world: World, peer: Peer, rows: list[list[Any]]) -> None:
-    """After a new stream: whom a gateway's clients play."""
-    world.stage.announce(peer.name, rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     on_input         it has done something; unless defined anew: the actions of the class
     on_tick          once a tick, behind the inputs and the timers
     on_leave         it has gone for good
-    on_save, on_load what is kept of a player between two visits
+    on_save, on_load what is kept of a player: between two visits, on its way to another map, when
+                     a process dies
 
 All of them run one after the other, in one process, and must not wait for anything.
 
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 
 from common.errors import BadField
 from common.rules.entity import Entity, Player
+from common.rules.errand import Errand, Saving, Sending
 from common.rules.grid import Grid
 from common.rules.interest import Interest
 from common.rules.queue import Mode
@@ -51,6 +53,7 @@ class Space(Map):
         tick: number of the present tick; time: seconds since the map began.
         fill: players a line has before another one is opened; full: players it takes at all.
         modes: what is played by matchmaking (docs/matches.md).
+        keeps: name under which what `on_save` gives is kept; maps of one name share it. "": the map's own.
         actions: what `input` may do.
     """
 
@@ -62,6 +65,7 @@ class Space(Map):
     fill: ClassVar[int] = 2_000
     full: ClassVar[int] = 2_500
     modes: ClassVar[Mapping[str, Mode]] = {}
+    keeps: ClassVar[str] = ""
     actions: ClassVar[Mapping[str, Declared]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -78,6 +82,7 @@ class Space(Map):
         self.tick = 0
         self.time = 0.0
         self.told: list[tuple[Player | None, bytes]] = []
+        self.errands: list[Errand] = []
 
     # to be defined by the map's author
 
@@ -99,7 +104,7 @@ class Space(Map):
         return None
 
     def on_leave(self, player: Player) -> None:
-        """A player has gone; it is in the map for the last time."""
+        """A player has gone, and what `on_save` gave last is stored; it is in no cell any more."""
 
     def on_input(self, player: Player, data: Any) -> None:
         """A player has sent an input.
@@ -117,7 +122,7 @@ class Space(Map):
         """Time has passed: so much since the last tick."""
 
     def on_save(self, player: Player) -> Any:
-        """Give what is to be kept of a player, a plain value; None: nothing."""
+        """Give what is to be kept of a player, a plain value; None: nothing. Called often, changes nothing."""
         return None
 
     def on_load(self, player: Player, saved: Any) -> None:
@@ -164,6 +169,24 @@ class Space(Map):
     ) -> Entity | None:
         """Give the nearest entity (of a kind, but not this one) within a radius, or None."""
         return self.interest.nearest(x, y, radius, kind, but)
+
+    # for the map's author: players on their way, and what is kept of them
+
+    def send(self, player: Player, to: str, data: Any = None) -> None:
+        """Move a player to another map; its client hears `entered` there.
+
+        Its `on_save` here and its `on_load` there, if both keep under one name, carry what it has. Where the
+        other map does not take it, it goes on here and its client hears `entered` again.
+
+        Args:
+            data: what `on_enter` of the other map is called with.
+        """
+        pack(data)
+        self.errands.append(Sending(player, to, data))
+
+    def save(self, player: Player, then: Callable[..., Any], *args: Any) -> None:
+        """Store a player now; `then(stored, *args)` is called when it is, or could not be."""
+        self.errands.append(Saving(player, lambda stored: then(stored, *args)))
 
     # for the map's author: what is told
 

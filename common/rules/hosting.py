@@ -81,8 +81,11 @@ class Hosting:
         self._add(key, data, now)
         return True
 
-    def admit(self, key: str, uid: str, now: float) -> Hosted:
+    def admit(self, key: str, uid: str, now: float, coming: int = 0) -> Hosted:
         """Give the copy a player may enter; a line is opened for the first. Nobody is counted yet.
+
+        Args:
+            coming: so many others are on their way to it.
 
         Raises:
             BadField, NotFound: the key is no copy's, or another host's; or such an instance is not there.
@@ -100,7 +103,7 @@ class Hosting:
         guests = copy.data.get(GUESTS) if isinstance(copy.data, dict) else None
         if guests is not None and uid not in guests:
             raise Forbidden("this instance is for others")
-        if copy.players >= self._full:
+        if copy.players + coming >= self._full:
             raise Full("the line is full", limit=self._full)
         return copy
 

@@ -26,9 +26,11 @@ from common.net.front.requests import Request, item
 from common.net.front.views import Seat
 from common.net.front.whereabouts import member_of
 from common.wire.batch import pack_item
-from common.wire.lines import line_key, parse_line
+from common.wire.lines import line_key, parse_line, split_key
 from common.wire.names import area_key, map_of, product_of, uid_of
 
+HOPS = 4
+"""Lines one `enter` is sent on to; a player on its way may be a step ahead."""
 MATCHES = "match."
 """How methods of matchmaking begin; they need no `enter` (docs/matches.md)."""
 
@@ -76,17 +78,35 @@ def _line_of(front: Front, area: str, uid: str, wish: str | None) -> tuple[str, 
 def _entered(request: Request, value: list[Any]) -> None:
     seat: Seat = request.subject
     if request.connection.seat is seat:
-        body, columns, rows = value
-        seat.views.placed(seat, columns, rows)
+        body, columns, rows, key, route = value
+        seat.views.placed(seat, columns, rows, key, request.peer, route)
         request.connection.reply(request.number, body)
 
 
 def _refused(request: Request, error: RequestError) -> None:
-    """It is not in, or nobody knows: then it is out, too."""
+    """It is not in, or nobody knows: then it is out, too. One that is in another line is asked for there."""
+    connection, seat = request.connection, request.connection.seat
+    if seat is None or seat is not request.subject:
+        return
+    place = error.facts.get("place")
+    if isinstance(error, Conflict) and place and seat.hops < HOPS:
+        try:
+            _ask_elsewhere(request, seat, place)
+            return
+        except RequestError as other:
+            error = other
+    connection.front.views.lost(connection, True)
+    connection.refuse(request.number, error)
+
+
+def _ask_elsewhere(request: Request, seat: Seat, place: str) -> None:
     connection = request.connection
-    if connection.seat is request.subject:
-        connection.front.views.lost(connection, True)
-        connection.refuse(request.number, error)
+    area, line = split_key(place)
+    world = connection.front.process.places.host_of(area, line)
+    connection.front.views.move(seat, place, world)
+    seat.hops += 1
+    asking = item("enter", place, connection.number, uid_of(connection.user), seat.data)
+    connection.front.forward(connection, request.number, world, _entered, asking, _refused, seat)
 
 
 @OPS.on("input")
@@ -95,6 +115,8 @@ def take_input(front: Front, connection: Connection, number: int, fields: dict[s
     seat = connection.seat
     if seat is None:
         raise NotJoined("not in a map")
+    if seat.away:
+        raise Unavailable("the map is away")
     packed = pack_item(["input", connection.number, fields["n"], fields["data"]])
     if len(packed) > front.settings.input_bytes:
         raise BadField("too large", field="data", limit=front.settings.input_bytes)
@@ -112,12 +134,21 @@ def exit_map(front: Front, connection: Connection, number: int, fields: dict[str
     if seat is None:
         raise NotJoined("not in a map")
     asking = item("exit", connection.number, False)
-    front.forward(connection, number, seat.world, _exited, asking, _exit_failed, seat)
+    try:
+        front.forward(connection, number, seat.world, _exited, asking, _exit_failed, seat)
+    except RequestError:
+        front.views.lost(connection, True)
+        raise
 
 
 def _exited(request: Request, value: Any) -> None:
-    if request.connection.seat is request.subject:
-        request.connection.front.views.leave(request.connection)
+    """Out; where its player was moved meanwhile, its world is to know."""
+    seat = request.connection.seat
+    if seat is not None and seat is request.subject:
+        if seat.world == request.peer:
+            seat.views.leave(request.connection)
+        else:
+            seat.views.lost(request.connection, True)
     request.connection.reply(request.number, {})
 
 
@@ -147,6 +178,8 @@ def call(front: Front, connection: Connection, number: int, fields: dict[str, An
         seat = connection.seat
         if seat is None or seat.map != fields["map"]:
             raise NotJoined("not in this map", field="map")
+        if seat.away:
+            raise Unavailable("the map is away")
         asking, world = item("call", connection.number, method, args), seat.world
     front.limit_publish(connection)
     front.forward(connection, number, world, _result, asking)

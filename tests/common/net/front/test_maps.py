@@ -13,6 +13,8 @@ from tests.common.net.front.scene import Client, Site, settle, until
 
 BODY = {"map": "plaza", "line": "0.1", "tick": 3, "you": 7, "ack": 0}
 COLUMNS = ROWS = 6
+KEY, ROUTE = "demo/plaza/1.1", 4
+LET_IN = [BODY, COLUMNS, ROWS, KEY, ROUTE]
 MakeSite = Callable[..., Site]
 
 
@@ -32,7 +34,7 @@ class In:
         self.client.send("enter", {"map": "plaza", "data": data}, 2)
         self.world, self.item = site.asked("enter")
         self.key = self.item[2]
-        site.give(self.world, "ok", self.item[1], [BODY, COLUMNS, ROWS])
+        site.give(self.world, "ok", self.item[1], LET_IN)
         assert read(self.client) == ("ok", 2, BODY)
 
     def tick(self, tick: int, **parts: Any) -> None:
@@ -155,7 +157,7 @@ def test_who_is_in_a_map_cannot_enter_another_and_can_after_exit(site: Site, ann
     ann.client.send("exit", {}, 5)
     assert read(ann.client)[2]["code"] == "not_joined"
     ann.client.send("enter", {"map": "plaza"}, 6)
-    site.answer("enter", [BODY, COLUMNS, ROWS])
+    site.answer("enter", LET_IN)
     assert read(ann.client)[:2] == ("ok", 6)
 
 
@@ -343,7 +345,7 @@ def test_a_world_out_of_touch_is_away_and_comes_back(site: Site, ann: In) -> Non
     site.gateway.link_up(ann.world)
     number = ann.connection.number
     assert site.asked("seats") == (ann.world, ["seats", [[ann.key, number, "ann", {"name": "Ann"}]]])
-    site.give(ann.world, "entered", number, BODY | {"tick": 1}, COLUMNS, ROWS)
+    site.give(ann.world, "entered", number, "ann", BODY | {"tick": 1}, COLUMNS, ROWS, KEY, ROUTE + 1)
     assert read(ann.client) == ("entered", 0, BODY | {"tick": 1})
     ann.centre(2, 7, fulls=(7,))
     assert states(ann.client, 1) == [(2, 7, True, 1)]
@@ -382,5 +384,5 @@ def test_who_lost_its_seat_hears_it_and_may_enter_again(site: Site, ann: In) -> 
     site.give(ann.world, "unseat", ann.connection.number, ann.key)
     assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
     ann.client.send("enter", {"map": "plaza"}, 3)
-    site.answer("enter", [BODY, COLUMNS, ROWS])
+    site.answer("enter", LET_IN)
     assert read(ann.client)[:2] == ("ok", 3)

@@ -52,7 +52,7 @@ def test_who_exits_is_seen_no_more_and_its_client_is_told_nothing(play: Play) ->
     assert set(bob.eyes.seen()) == {2}
     assert ann.eyes.seen() == known
     assert list(play.space.players) == ["bob"]
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
 
 
 def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play: Play) -> None:
@@ -61,7 +61,7 @@ def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play
     play.tick()
     play.exit(ann, lost=True)
     play.clock.now += 29
-    play.stage.step()
+    play.step()
     play.tick()
     assert set(bob.eyes.seen()) == {1, 2}
     again = play.enter("ann", None, "gateway-1")
@@ -70,7 +70,7 @@ def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play
     play.tick()
     assert again.eyes.seen() == bob.eyes.seen() == play.truth("ann")
     play.clock.now += 60
-    play.stage.step()
+    play.step()
     assert set(play.space.players) == {"ann", "bob"}
 
 
@@ -78,7 +78,7 @@ def test_who_does_not_come_back_in_time_is_out(play: Play) -> None:
     ann, bob = play.enter("ann"), play.enter("bob")
     play.exit(ann, lost=True)
     play.clock.now += 31
-    play.stage.step()
+    play.step()
     play.tick()
     assert set(bob.eyes.seen()) == {2}
     assert play.enter("ann").take_heard()[0][1]["you"] == 3
@@ -107,7 +107,7 @@ def test_another_connection_of_a_user_takes_its_player_over(play: Play) -> None:
     play.tick()
     assert other.eyes.seen() == play.truth("ann")
     assert len(play.space.players) == 1
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     assert len(play.space.players) == 1
 
 
@@ -130,8 +130,8 @@ def test_an_instance_is_for_its_guests_and_its_map_knows_what_it_was_made_with(p
     key = "demo/field/0:17"
     play.stage.hosting.open(key, {"guests": ["ann"], "mode": "duel"}, play.clock())
     with pytest.raises(Forbidden):
-        play.stage.enter("gateway-0", 1, key, "bob", None)
-    play.stage.enter("gateway-0", 1, key, "ann", None)
+        play.enter("bob", key=key)
+    play.enter("ann", key=key)
     space: Any = play.stage.lines[key].space
     assert (space.line, space.made["mode"]) == ("0:17", "duel")
 
@@ -140,14 +140,14 @@ def test_a_line_nobody_is_in_is_closed_after_a_while(play: Play) -> None:
     ann = play.enter("ann")
     line = play.stage.lines[KEY]
     play.clock.now += 99
-    play.stage.step()
+    play.step()
     assert KEY in play.stage.lines
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     play.clock.now += 29
-    play.stage.step()
+    play.step()
     assert KEY in play.stage.lines
     play.clock.now += 2
-    play.stage.step()
+    play.step()
     assert play.stage.lines == {}
     assert line.closed
 
@@ -206,7 +206,7 @@ def test_an_input_that_means_nothing_is_counted_and_the_next_one_is_applied(play
 def test_an_input_of_who_has_gone_is_not_applied(play: Play) -> None:
     ann = play.enter("ann")
     play.input(ann, 1, {"do": "break"})
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     play.input(ann, 2, {"do": "break"})
     play.tick()
     assert play.counters.failures == 0
@@ -217,11 +217,11 @@ def test_an_input_of_who_has_gone_is_not_applied(play: Play) -> None:
 
 def test_a_call_is_answered_at_once(play: Play) -> None:
     ann = play.enter("ann", [15, 15])
-    assert play.stage.call("gateway-0", ann.number, "where", None) == [15, 15]
+    assert play.call("gateway-0", ann.number, "where", None) == [15, 15]
     with pytest.raises(NotFound):
-        play.stage.call("gateway-0", ann.number, "why", None)
+        play.call("gateway-0", ann.number, "why", None)
     with pytest.raises(NotJoined):
-        play.stage.call("gateway-1", ann.number, "where", None)
+        play.call("gateway-1", ann.number, "where", None)
 
 
 @pytest.mark.parametrize("method", ["break", "odd"])
@@ -230,7 +230,7 @@ def test_a_call_that_fails_in_the_maps_code_is_internal_and_told_to_the_operator
 ) -> None:
     ann = play.enter("ann")
     with pytest.raises(Internal):
-        play.stage.call("gateway-0", ann.number, method, None)
+        play.call("gateway-0", ann.number, method, None)
     assert f"what='method {method}'" in play.log.getvalue() or f"method {method}" in play.log.getvalue()
 
 
@@ -328,7 +328,7 @@ def test_a_gateway_whose_queue_was_full_is_told_all_again(play: Play) -> None:
 def test_players_of_a_gateway_out_of_touch_stay_and_its_announcement_seats_them_again(play: Play) -> None:
     ann, bob = play.enter("ann", [15, 15]), play.enter("bob", [18, 15], "gateway-1")
     play.tick()
-    play.stage.link_down("gateway-0")
+    play.stage.seats.link_down("gateway-0")
     play.views["gateway-0"].away("world-0")
     assert ("entered", {"map": "field", "away": True}) in ann.take_heard()
     play.input(bob, 1, {"do": "go", "x": 19, "y": 15}, "gateway-1")

@@ -71,7 +71,7 @@ class Model:
         """A stream begins anew: what was in its queue is gone, so there is space."""
         play = self.play
         play.full.discard(gateway)
-        play.stage.link_down(gateway)
+        play.stage.seats.link_down(gateway)
         play.views[gateway].away("world-0")
         play.views[gateway].announce("world-0")
 
