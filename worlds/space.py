@@ -122,7 +122,7 @@ class Space(Map):
         """Time has passed: so much since the last tick."""
 
     def on_save(self, player: Player) -> Any:
-        """Give what is to be kept of a player, a plain value; None: nothing. Called often, changes nothing."""
+        """Give what is to be kept of a player, a plain value; None: nothing. It changes nothing."""
         return None
 
     def on_load(self, player: Player, saved: Any) -> None:

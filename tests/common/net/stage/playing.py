@@ -171,7 +171,7 @@ class Play:
         owner = f"world-0 {self.lives:016x}-aa 1"
         ways = Ways(
             self.shelf,  # type: ignore[arg-type]
-            SimpleNamespace(call=self._to_other_world),  # type: ignore[arg-type]
+            SimpleNamespace(call=self._to_other_world),
             lambda: owner,
             lambda text: stands(text, owner, {}, ("world-0", "world-1")),
             lambda area, uid: (f"{area}/0.1", "world-1"),
@@ -248,7 +248,7 @@ class Play:
         """Have a client ask to enter; give it, and where its answer comes."""
         number = number or len(self.clients) + 1
         client = self.clients[gateway, number] = Client(number, uid)
-        views, told = self.views[gateway], []  # type: ignore[var-annotated]
+        views, told = self.views[gateway], []
         seat = views.take(client, key, "world-0", data)  # type: ignore[arg-type]
 
         def entered(value: list[Any]) -> None:

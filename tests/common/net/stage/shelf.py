@@ -48,9 +48,7 @@ class Shelf:
             return self._answer(change.user, OK)
         if (record.owner, record.route_ver) != (change.owner, change.route_ver):
             return self._answer(change.user, NOT_OWNER)
-        record = record._replace(
-            owner=change.to_owner, place=change.to_place, route_ver=record.route_ver + 1
-        )
+        record = record._replace(owner=change.to_owner, place=change.to_place, route_ver=record.route_ver + 1)
         if change.state is not None:
             save_ver, number, blob = change.state
             record = record._replace(save_ver=save_ver, input=number, blob=blob)
@@ -62,5 +60,3 @@ class Shelf:
         return Answer(
             status, record.owner, record.place, record.route_ver, record.save_ver, self.changes.get(user, "")
         )
-
-

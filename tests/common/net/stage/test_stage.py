@@ -8,7 +8,7 @@ import pytest
 from common.errors import Conflict, Forbidden, Full, Internal, NotFound, NotJoined
 from common.wire.codec import unpack
 from tests.common.net.stage.playing import KEY, SIZE, Plain, Play
-from worlds.space import Entity, Player
+from worlds.space import Entity, Player, Space
 
 
 @pytest.fixture
@@ -292,7 +292,10 @@ def test_a_tick_that_fails_is_told_of_and_the_others_see_on() -> None:
 
 
 def test_a_map_that_cannot_be_made_refuses_who_enters() -> None:
-    play = Play(lambda line: [][line])
+    def broken(line: str, made: Any) -> Space:
+        raise ZeroDivisionError
+
+    play = Play(broken)
     with pytest.raises(Internal):
         play.enter("ann")
     assert play.stage.lines == {}
