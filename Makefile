@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv
+.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture moves soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -48,6 +48,9 @@ torture: .venv/.dev  ## kept messages while everything is killed; longer: make t
 	@PYTHONPATH=.:clients/python/src $(PY) -m loadtest.torture $(MINUTES) $(SEED)
 torture: MINUTES := 1
 SEED := 1
+
+moves: .venv/.dev  ## 500 players move between maps while processes are killed; report in build/moves; ARGS="players moves seed"
+	@PYTHONPATH=. $(PY) -m loadtest.moves $(ARGS)
 
 soak: .venv/.dev  ## does anything grow? MINUTES=60 at RATE=200 reconnects/s; report in build/soak/
 	@$(PY) -m loadtest.soak --minutes $(MINUTES) --rate $(RATE) $(ARGS)

@@ -16,7 +16,6 @@
              {"hit": id, "hp": left}
              {"fell": id, "by": id, 0 for a slime}  a player stands up elsewhere, a slime is gone
              {"blips": [[x, y]…]}                   to all: where the best are, for the minimap
-             {"door": map}                          to one who stands in a door
 
 The page that shows it: clients/js/arena. How to write a map: docs/worlds.md.
 """
@@ -77,6 +76,7 @@ class Ground(Space):
     hearts: ClassVar[int] = 0
     slimes: ClassVar[int] = 0
     view = 120
+    keeps = "arena"
 
     # the beginning
 
@@ -227,7 +227,7 @@ class Ground(Space):
         x, y = player.x, player.y
         door = next((to for dx, dy, to in self.doors if hypot(dx - x, dy - y) <= 2 * BODY), None)
         if door is not None and not player.in_door:
-            self.tell(player, {"door": door})
+            self.send(player, door, {"through": self.name})
         player.in_door = door is not None
         if player.hp < HEALTH:
             heart = self.nearest(x, y, 2 * BODY, kind="heart")

@@ -3,7 +3,7 @@
     input      {"take": n}    takes up item n, of its own, behind those it has
     go         to another map
     items      what it has
-    keep       stores it now; the event {"kept": [number of items, was it stored]} says how it went
+    keep       stores it now; the event {"kept": items, "stored": bool} says how it went
 
 A client is told with `enter` and `entered` what it came in with (`items`), and a number for each
 coming in (`life`): who has the same one before and after was only out of touch.
@@ -58,10 +58,9 @@ class Depot(Space):
     @method("keep")
     def keep(self, player: Player) -> int:
         """It is stored now."""
-        count = len(player.items)
-        self.save(player, self.kept, player, count)
-        return count
+        self.save(player, self.kept, player, list(player.items))
+        return len(player.items)
 
-    def kept(self, stored: bool, player: Player, count: int) -> None:
+    def kept(self, stored: bool, player: Player, items: list[Any]) -> None:
         """It was, or not."""
-        self.tell(player, {"kept": [count, stored]})
+        self.tell(player, {"kept": items, "stored": stored})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,9 @@ from common.places import Places
 from common.rules.owner import parse_owner
 from common.rules.route import Record
 from common.settings import Settings
+from common.wire.names import product_of, user_key
 from loadtest.moves.depot import Depot
-from loadtest.moves.judge import State
+from loadtest.moves.judge import Item, State
 
 BATCH = 64
 SECONDS = 5.0
@@ -72,4 +73,9 @@ def look(settings: Settings, places: Places) -> Iterator[Look]:
 
 def _state(place: str, number: int, blob: bytes | None) -> State:
     kept = msgpack.unpackb(blob) if blob else {}
-    return State(place, number, tuple((uid, n) for uid, n in kept.get(Depot.keeps, ())))
+    return State(place, number, items(place, kept.get(Depot.keeps, ())))
+
+
+def items(key: str, rows: Iterable[Sequence[Any]]) -> tuple[Item, ...]:
+    """Give items as the judge names them; `key` is any of their product."""
+    return tuple((user_key(product_of(key), uid), n) for uid, n in rows)

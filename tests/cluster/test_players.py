@@ -106,7 +106,7 @@ class Player:
     def keep(self) -> None:
         """Have it stored; returns when it is."""
         count = self.ask("keep")
-        self.until(lambda: {"kept": [count, True]} in self.events)
+        self.until(lambda: any(len(one["kept"]) == count and one["stored"] for one in self.events))
 
     def until(self, true: Callable[[], bool], seconds: float = BACK_SECONDS) -> None:
         """Read until something is true."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.rules.errand import Sending
 from common.rules.inputs import Inputs
 from common.rules.queue import Queue
 from common.wire.codec import unpack
@@ -212,14 +213,14 @@ def test_a_heart_heals_who_needs_it_and_grows_again() -> None:
     assert len(of_kind(here, "heart")) == 1
 
 
-def test_who_steps_into_a_door_is_told_once_where_it_leads() -> None:
+def test_who_steps_into_a_door_is_sent_where_it_leads_once() -> None:
     here = ground()
     x, y, to = here.doors[0]
     ann = come(here, at=(x - 15, y))
     act(here, ann, "walk")
     for _ in range(4):
         here.on_tick(0.1)
-    assert told(here) == [(ann, {"door": to})]
+    assert here.errands == [Sending(ann, to, {"through": "arena"})]
 
 
 def test_who_comes_through_a_door_stands_in_it_and_is_not_sent_back() -> None:
@@ -231,7 +232,7 @@ def test_who_comes_through_a_door_stands_in_it_and_is_not_sent_back() -> None:
     garden.add(ann)
     act(garden, ann, "walk", 0, 1)
     garden.on_tick(0.1)
-    assert told(garden) == []
+    assert garden.errands == []
 
 
 def test_nobody_is_hurt_in_the_garden() -> None:

@@ -287,7 +287,6 @@ function begin() {
     if (event.hit) flashes.set(event.hit, now + SHOT_MS);
     if (event.fell === scene.you) notice("You fell, and stand up elsewhere.");
     if (event.blips) blips = event.blips;
-    if (event.door) go(event.door, undefined, { through: scene.map });
   }
 
   function send(data) {

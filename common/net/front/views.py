@@ -247,6 +247,8 @@ class Views:
         """A seat's player is at another place: it will be asked for there, unless that world is faster."""
         self.move(seat, key, world)
         self._miss(seat)
+        if not self._links.up(world):
+            seat.connection.send(encode("entered", 0, {"map": seat.map, "away": True}))
 
     def _miss(self, seat: Seat) -> None:
         seat.away, seat.asked_at = True, time.monotonic()

@@ -41,7 +41,8 @@ class Role:
         counted: its line has kept a place for it.
         gateway, number: the connection it is played by; "" and 0: none.
         leaves: it is to go as soon as it can.
-        travels: it is on its way to another map.
+        travels: it is on its way to another map, or asked for one.
+        to: "product/map/line" it is on its way to.
         ended: what to call once it is gone.
     """
 
@@ -57,6 +58,7 @@ class Role:
         "others",
         "player",
         "stay",
+        "to",
         "travels",
     )
 
@@ -67,7 +69,7 @@ class Role:
         self.player = player
         self.others = others
         self.blob: bytes | None = None
-        self.gateway = ""
+        self.gateway = self.to = ""
         self.number = 0
         self.counted = self.leaves = self.travels = False
         self.ended: list[Callable[[], None]] = []

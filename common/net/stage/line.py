@@ -189,6 +189,10 @@ class Line:
         """
         return self._guard.ask("on_save", self.space.on_save, player)
 
+    def saved(self, then: Callable[[bool], None], stored: bool) -> None:
+        """Tell the map whether a player is stored."""
+        self._guard.run("saved", then, stored)
+
     def take_out(self, player: Player) -> None:
         """Nothing in the map reaches a player any more; what it sent and was not applied is forgotten."""
         self.unseat(player)

@@ -364,11 +364,13 @@ class Seats:
             self._entered(role.gateway, role.number, uid_of(role.stay.user), self._told(role))
 
     def ended(self, role: Role) -> None:
-        """A player is gone; a client that was not the reason hears so."""
+        """A player is gone; its client's gateway hears where, a client that was not the reason hears so."""
         if role.counted:
             self._release(role.key)
         if role.gateway:
             gateway, number = role.gateway, role.number
             self._drop(gateway, number, role)
-            if role.stay.reason == "lost":
+            if role.stay.reason == "moved":
+                self.elsewhere(gateway, number, role.key, role.to)
+            elif role.stay.reason == "lost":
                 self._links.send(gateway, pack_item(["unseat", number, role.key]))

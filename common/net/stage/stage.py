@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from common.errors import Conflict, Internal, NotFound, RequestError
@@ -213,18 +214,18 @@ class Stage:
         if isinstance(errand, Sending):
             role.travels = True
             self._tasks.spawn(f"move {role.stay.user}", self._move, role, errand.map, errand.data)
-        else:
-            self.keeper.save(role.stay, errand.then)
+        elif role.line is not None:
+            self.keeper.save(role.stay, partial(role.line.saved, errand.then))
 
     def _move(self, role: Role, to: str, data: Any) -> None:
-        """Move a player to another map; its gateway is told where it went."""
+        """Move a player to another map."""
         stay = role.stay
         try:
             place, world = self._ways.find(f"{product_of(role.key)}/{to}", uid_of(stay.user))
             if not stay.live:
                 raise Conflict("the player has gone meanwhile")
-            gateway, number = role.gateway, role.number
-            self.mover.move(stay, world, place, [gateway, number, data])
+            role.to = place
+            self.mover.move(stay, world, place, [role.gateway, role.number, data])
         except RequestError as error:
             self._counters.stayed += 1
             if self._unmoved.hit():
@@ -233,8 +234,6 @@ class Stage:
         finally:
             role.travels = False
         self._counters.moved += 1
-        if gateway:
-            self.seats.elsewhere(gateway, number, role.key, place)
 
     # who comes by a move
 

@@ -386,3 +386,141 @@ def test_who_lost_its_seat_hears_it_and_may_enter_again(site: Site, ann: In) -> 
     ann.client.send("enter", {"map": "plaza"}, 3)
     site.answer("enter", LET_IN)
     assert read(ann.client)[:2] == ("ok", 3)
+
+
+# players that are elsewhere, and come from there
+
+EAST = "demo/plaza/0.1"
+
+
+def other_world(site: Site) -> str:
+    """Give the world process of EAST."""
+    return site.process.places.maps["plaza"][0]
+
+
+def let_in(site: Site, world: str, number: int, key: str, route: int, uid: str = "ann", **body: Any) -> None:
+    """Have a world say that it has let a client in."""
+    site.give(world, "entered", number, uid, BODY | body, COLUMNS, ROWS, key, route)
+
+
+def test_a_player_that_is_elsewhere_is_asked_for_there(site: Site) -> None:
+    client = site.log_in()
+    client.send("enter", {"map": "plaza", "data": "Ann"}, 2)
+    site.refuse("enter", "conflict", owner="world-0 1 1", place=EAST)
+    world, item = site.asked("enter")
+    assert (world, item[2:]) == (other_world(site), [EAST, site.connection().number, "ann", "Ann"])
+    site.give(world, "ok", item[1], [BODY | {"line": "0.1"}, COLUMNS, ROWS, EAST, 5])
+    assert read(client) == ("ok", 2, BODY | {"line": "0.1"})
+    seat = site.connection().seat
+    assert seat is not None
+    assert (seat.key, seat.world) == (EAST, world)
+
+
+def test_a_player_that_is_always_elsewhere_is_given_up(site: Site) -> None:
+    client = site.log_in()
+    client.send("enter", {"map": "plaza"}, 2)
+    for _ in range(1 + 4):
+        site.refuse("enter", "conflict", owner="world-0 1 1", place=EAST)
+    assert read(client)[2]["code"] == "conflict"
+    client.send("exit", {}, 3)
+    assert read(client)[2]["code"] == "not_joined"
+
+
+def test_a_client_whose_player_came_to_another_world_follows_it(site: Site, ann: In) -> None:
+    ann.centre(5, 7, fulls=(7,))
+    states(ann.client, 1)
+    world, number = other_world(site), ann.connection.number
+    let_in(site, world, number, EAST, ROUTE + 1, line="0.1")
+    assert read(ann.client) == ("entered", 0, BODY | {"line": "0.1"})
+    ann.tick(6, cells=[7])
+    give_tick(site, world, EAST, 2, centres=[(number, 7, -1)], fulls=[7])
+    assert states(ann.client, 1) == [(2, 7, True, 1)]
+    nothing_more(ann.client)
+    ann.client.send("input", {"n": 1, "data": 1}, 0)
+    assert site.asked("input")[0] == world
+
+
+def test_a_world_that_has_lost_a_player_meanwhile_does_not_get_its_client_back(site: Site, ann: In) -> None:
+    let_in(site, other_world(site), ann.connection.number, EAST, ROUTE + 2)
+    read(ann.client)
+    let_in(site, ann.world, ann.connection.number, ann.key, ROUTE + 1)
+    nothing_more(ann.client)
+    seat = ann.connection.seat
+    assert seat is not None
+    assert seat.key == EAST
+
+
+def test_a_world_that_lets_in_who_has_left_hears_so(site: Site, ann: In) -> None:
+    number = ann.connection.number
+    ann.client.send("exit", {}, 3)
+    site.answer("exit", None)
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, False, "ann"])
+
+
+STRANGERS = {"another user's connection": 0, "no connection": 99}
+
+
+@pytest.mark.parametrize("more", STRANGERS.values(), ids=STRANGERS)
+def test_a_world_that_lets_in_who_broke_off_hears_so(site: Site, ann: In, more: int) -> None:
+    number = ann.connection.number + more
+    let_in(site, other_world(site), number, EAST, ROUTE + 1, uid="bob")
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, True, "bob"])
+    nothing_more(ann.client)
+
+
+def test_who_exits_while_its_player_moves_leaves_there_too(site: Site, ann: In) -> None:
+    number = ann.connection.number
+    ann.client.send("exit", {}, 3)
+    until(lambda: any(item[0] == "exit" for _, item in site.links.sent))
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    site.answer("exit", None)
+    assert [read(ann.client)[0] for _ in range(2)] == ["entered", "ok"]
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, False])
+    assert ann.connection.seat is None
+
+
+def test_who_exits_while_its_world_is_away_is_out(site: Site, ann: In) -> None:
+    site.links.full.add(ann.world)
+    ann.client.send("exit", {}, 3)
+    assert read(ann.client)[0] == "error"
+    assert ann.connection.seat is None
+
+
+def test_a_player_that_has_gone_elsewhere_is_asked_for_until_a_world_has_it(
+    site: Site, ann: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, number = site.front.views, ann.connection.number
+    site.give(ann.world, "elsewhere", number, ann.key, EAST)
+    ann.client.send("input", {"n": 1, "data": 1}, 4)
+    assert read(ann.client)[2]["code"] == "unavailable"
+    views.step()
+    assert not site.links.take("seats"), "the other world may be faster"
+    monkeypatch.setattr("common.net.front.views.ASK_EVERY", 0.0)
+    for _ in range(2):
+        views.step()
+        assert site.asked("seats") == (
+            other_world(site),
+            ["seats", [[EAST, number, "ann", {"name": "Ann"}]]],
+        )
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    assert read(ann.client)[0] == "entered"
+    views.step()
+    assert not site.links.take("seats")
+
+
+def test_a_player_that_has_gone_to_a_world_out_of_touch_is_away(site: Site, ann: In) -> None:
+    site.links.down.add(other_world(site))
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, EAST)
+    assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
+
+
+def test_what_a_world_says_of_a_seat_it_has_no_more_changes_nothing(site: Site, ann: In) -> None:
+    let_in(site, other_world(site), ann.connection.number, EAST, ROUTE + 1)
+    read(ann.client)
+    site.give(ann.world, "unseat", ann.connection.number, ann.key)
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, ann.key)
+    nothing_more(ann.client)
+    seat = ann.connection.seat
+    assert seat is not None
+    assert seat.world == other_world(site)
