@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture moves soak docs lock clean .venv
+.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios bots capacity proof torture moves soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -37,6 +37,9 @@ growth: .venv/.dev  ## what a connection, login and delivery cost from 10,000 to
 
 scenarios: .venv/.dev  ## everyday use by locust: chat, push, reconnects; a broken threshold fails; pages in build/scenarios/
 	@PYTHONPATH=. $(PY) -m loadtest.scenarios $(ARGS)
+
+bots: .venv/.dev  ## the arena with 100 to 2,000 bots: ticks, delays, processors; report in build/bots/
+	@PYTHONPATH=. $(PY) -m loadtest.bots.growth $(ARGS)
 
 capacity: .venv/.dev  ## does the model of docs/capacity.md hold for 1,000 gateways? simulated, in seconds
 	@PYTHONPATH=. $(PY) -m loadtest.simulation $(ARGS)

@@ -10,6 +10,7 @@
             ◀── tick, entered, elsewhere, unseat ──
     world   ── expect, arrive ──▶ players on their way here, in common/net/travel
     center  ── publish, room, rooms ──▶ common/net/hall/calls.py
+    ./roost ── reload ──▶ common/net/stage/code.py
 
 Answers go in the stream the room's messages travel in, so a join's answer at offset X
 is followed by X + 1. Ephemeral rooms live in memory; a durable one is loaded first, and
@@ -40,6 +41,7 @@ from common.net.live import Live
 from common.net.matches import Matches
 from common.net.process import Process, Service, main
 from common.net.stage.calls import MAPS, STAGE
+from common.net.stage.code import CODE, Code, Version
 from common.net.stage.guard import Guard
 from common.net.stage.stage import Stage, Ways
 from common.net.travel.moving import MOVES
@@ -49,7 +51,7 @@ from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
 from common.wire.lines import line_key, parse_line
-from worlds.catalogue import find
+from worlds.catalogue import find, find_anew, version_of
 from worlds.map import Map
 from worlds.rooms import Rooms, Visitor
 from worlds.space import Space
@@ -89,7 +91,7 @@ class World(Service):
         desk = Desk(process.callers, process.places, process.state_of)
         self.matches = self._make_matches(name, kind, dbservers, desk)
         self.stage = Stage(
-            kind if issubclass(kind, Space) else None,
+            (lambda line, made: self.code.make(line, made)) if self.is_spatial else None,
             self.host.hosting,
             settings,
             self._ways(dbservers, desk),
@@ -99,6 +101,7 @@ class World(Service):
             process.log,
             process.thaw,
         )
+        self.code = self._make_code(name, kind)
         self.guard = Guard(name, process.metrics.area("stage"), process.log)
 
     def _make_host(self, name: str, kind: type[Map]) -> Host:
@@ -129,6 +132,19 @@ class World(Service):
 
         return Ways(dbservers, process.callers, self._owner, stands_to_us, find)
 
+    def _make_code(self, name: str, kind: type[Map]) -> Code | None:
+        """Give the map's code, which may be read anew; None where there is no spatial map."""
+        if not self.is_spatial:
+            return None
+        target = self.process.settings.world.maps[name]
+        return Code(
+            Version(kind, version_of(target)),
+            lambda: Version(*find_anew(name, target)),
+            self.stage.lines,
+            lambda kind: self.host.resize(kind.fill, kind.full),
+            self.process.log,
+        )
+
     def _make_matches(self, name: str, kind: type[Map], dbservers: Dbservers, desk: Desk) -> Matches | None:
         """Give the matches of the map; None where nothing is played."""
         if not (issubclass(kind, Space) and kind.modes):
@@ -141,6 +157,7 @@ class World(Service):
         return (
             (CALLS, self.hall),
             (HOSTS, self.host),
+            (CODE, self.code),
             (MOVES, self.stage.mover),
             (STAGE, self.stage),
         )

@@ -25,6 +25,7 @@ from tools import center
 COME_SECONDS = 120.0
 """How long all bots may take to come in."""
 LOOK_EVERY = 0.5
+TRIES = 10
 WATCHERS = 20
 METRIC = re.compile(r"^roost_stage_(tick_ms|overruns_total)\{(.*)\} (\S+)$", re.MULTILINE)
 
@@ -95,7 +96,7 @@ def measure(settings: Settings, map_name: str, count: int, seconds: float, produ
     if worlds is None:
         raise ConfigError(f"no map {map_name!r}; configured: {', '.join(places.maps)}")
     console = Console(stderr=True)
-    bots = Bots(_plan(settings, places, map_name, count, product))
+    bots = Bots(plan(settings, places, map_name, count, product))
     try:
         _gather(bots, count, console)
         before, began = _figures(settings, places, worlds), time.monotonic()
@@ -107,7 +108,8 @@ def measure(settings: Settings, map_name: str, count: int, seconds: float, produ
     return _result(count, told, before, after, took)
 
 
-def _plan(settings: Settings, places: Places, map_name: str, count: int, product: str) -> dict[str, Any]:
+def plan(settings: Settings, places: Places, map_name: str, count: int, product: str) -> dict[str, Any]:
+    """Give what the process of the bots is told: Plan in loadtest/bots/crowd.py."""
     host = center.WILDCARDS.get(settings.cluster.host, settings.cluster.host)
     return {
         "host": host,
@@ -136,20 +138,35 @@ def _gather(bots: Bots, count: int, console: Console) -> None:
 
 def _figures(settings: Settings, places: Places, worlds: tuple[str, ...]) -> dict[str, Any]:
     """Give ticks of the worlds of a map, and CPU seconds of those and of the gateways."""
-    page = center.get(f"{center.base_url(settings, places)}/metrics")
     told = center.status(settings, places)
-    if page is None or told is None:
+    if told is None:
         raise ConfigError("center does not answer; is the cluster ready? ./roost status")
-    ticks: dict[str, dict[str, float]] = {}
-    for name, labels, value in METRIC.findall(page[1]):
-        label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        quantity = "overruns" if name == "overruns_total" else f"tick_{label['quantile']}"
-        ticks.setdefault(f"{label['group']}-{label['index']}", {})[quantity] = float(value)
+    ticks = _ticks(settings, places, worlds)
     pids = {f"{row['group']}-{row['index']}": row["pid"] for row in told["processes"]}
     return {
-        "ticks": {world: ticks.get(world, {}) for world in worlds},
+        "ticks": {world: ticks[world] for world in worlds},
         "cpu": {name: _cpu_seconds(pids.get(name)) for name in (*worlds, *places.gateways)},
     }
+
+
+def _ticks(settings: Settings, places: Places, worlds: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Give what each world says of its ticks; one that has no time to say it is asked again.
+
+    Raises:
+        ConfigError: it, or center, says nothing at all.
+    """
+    for _ in range(TRIES):
+        page = center.get(f"{center.base_url(settings, places)}/metrics")
+        ticks: dict[str, dict[str, float]] = {}
+        for name, labels, value in METRIC.findall(page[1] if page is not None else ""):
+            label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            quantity = "overruns" if name == "overruns_total" else f"tick_{label['quantile']}"
+            ticks.setdefault(f"{label['group']}-{label['index']}", {})[quantity] = float(value)
+        silent = [world for world in worlds if world not in ticks]
+        if not silent:
+            return ticks
+        time.sleep(LOOK_EVERY)
+    raise ConfigError(f"{', '.join(silent)} did not say how its ticks went; has it too much to do?")
 
 
 def _cpu_seconds(pid: int | None) -> float:
@@ -166,14 +183,12 @@ def _result(
 ) -> dict[str, Any]:
     counts, ticks = told["counts"], after["ticks"]
     cpu = {name: max(0.0, used - before["cpu"][name]) / took for name, used in after["cpu"].items()}
-    overruns = [
-        row.get("overruns", 0) - before["ticks"][name].get("overruns", 0) for name, row in ticks.items()
-    ]
+    overruns = [row["overruns"] - before["ticks"][name]["overruns"] for name, row in ticks.items()]
     return {
         "bots": count,
         "here": told["here"],
         "in_view_mean": round(counts.get("in_view", 0) / max(1, counts.get("looks", 0)), 1),
-        "tick_p99_ms": max(row.get("tick_p99", 0.0) for row in ticks.values()),
+        "tick_p99_ms": max(row["tick_p99"] for row in ticks.values()),
         "overruns": int(sum(overruns)),
         "input_to_state_p99_ms": told["input_to_state_ms"]["p99"],
         "cpu": {name: round(cores, 3) for name, cores in cpu.items()},

@@ -108,6 +108,14 @@ def bots(arguments: argparse.Namespace) -> int:
     return command.run(settings, *given)
 
 
+@COMMANDS.on("reload")
+def reload(arguments: argparse.Namespace) -> int:
+    """Let a map go on with the code its file has now."""
+    from tools import reload as command
+
+    return command.reload(cluster.settings_of_running(os.environ), arguments.map, print)
+
+
 @COMMANDS.on("apikey")
 def apikey(arguments: argparse.Namespace) -> int:
     """Print a new key for application servers; or list or revoke keys."""
@@ -207,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--seconds", type=float, default=20.0, help="how long they are measured (20)")
     it.add_argument("--json", action="store_true", help="print JSON alone")
     tokens.add_product(it)
+    command("reload").add_argument("map", metavar="MAP", type=tokens.name, help="e.g. arena")
     _apikey_arguments(command("apikey"))
     push_arguments(command("push"))
     it = command("user")

@@ -55,7 +55,8 @@ POINTS = {"player": 10, "slime": 1}
 BLIPS = 50
 BLIPS_EVERY = 2.0
 BIRTH = 150
-"""How far from the middle players begin."""
+"""How far from the middle players begin, as long as they are few."""
+FEW = 32
 
 DIRECTION = (Field("dx", "number", low=-1, high=1), Field("dy", "number", low=-1, high=1))
 
@@ -123,18 +124,24 @@ class Ground(Space):
         player.score = getattr(player, "score", 0)
         player.name = str(said.get("name") or getattr(player, "name", player.uid))[:20]
         doors = [(x, y) for x, y, to in self.doors if to == said.get("through")]
-        player.heading, player.ready_at, player.in_door = (0.0, 0.0), 0.0, bool(doors)
-        x, y = self.width / 2, self.height / 2
-        here = self.chance.uniform(-BIRTH, BIRTH), self.chance.uniform(-BIRTH, BIRTH)
-        place = self.chance.choice(doors) if doors else (x + here[0], y + here[1])
+        player.heading, player.ready_at = (0.0, 0.0), 0.0
+        place = self.chance.choice(doors) if doors else self.birthplace()
         player.spot = self.inside(*getattr(player, "spot", place))
         player.x, player.y = map(round, player.spot)
+        player.in_door = self.door_at(player.x, player.y) is not None
         player.data = self.looks(player)
         return {"width": self.width, "height": self.height, "view": self.view, "speed": SPEED} | {
             "rate": self.rate,
             "doors": [list(door) for door in self.doors],
             "peaceful": self.peaceful,
         }
+
+    def birthplace(self) -> tuple[float, float]:
+        """Give a place about the middle; many players are spread as thinly as few."""
+        far = BIRTH * max(1.0, len(self.players) / FEW) ** 0.5
+        return self.width / 2 + self.chance.uniform(-far, far), self.height / 2 + self.chance.uniform(
+            -far, far
+        )
 
     def on_save(self, player: Player) -> Any:
         """What a player has, and where it is, is kept."""
@@ -222,10 +229,14 @@ class Ground(Space):
                 x, y = slime.spot
                 self.put(slime, x + dx * SLIME_SPEED * seconds, y + dy * SLIME_SPEED * seconds)
 
+    def door_at(self, x: float, y: float) -> str | None:
+        """Give where the door at a place leads; None: there is no door."""
+        return next((to for dx, dy, to in self.doors if hypot(dx - x, dy - y) <= 2 * BODY), None)
+
     def touch(self, player: Player) -> None:
         """A player may have come to a door, or to a heart it needs."""
         x, y = player.x, player.y
-        door = next((to for dx, dy, to in self.doors if hypot(dx - x, dy - y) <= 2 * BODY), None)
+        door = self.door_at(x, y)
         if door is not None and not player.in_door:
             self.send(player, door, {"through": self.name})
         player.in_door = door is not None

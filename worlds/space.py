@@ -1,6 +1,7 @@
 """A map with places, players, and a tick: derive from `Space` and say what happens.
 
     on_open          once, before the first tick: put in what is there from the beginning
+    on_reload        other code goes on from here: bring up to date what the old one left
     on_enter         a player comes: set its place; what is returned goes into the answer
     on_input         it has done something; unless defined anew: the actions of the class
     on_tick          once a tick, behind the inputs and the timers
@@ -88,6 +89,9 @@ class Space(Map):
 
     def on_open(self) -> None:
         """The map begins."""
+
+    def on_reload(self) -> None:
+        """Another version of this class goes on from here, with all that the one before has left."""
 
     def on_enter(self, player: Player, data: Any) -> Mapping[str, Any] | None:
         """A player comes; it is put in where it says it is, in the middle unless set here.

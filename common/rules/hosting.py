@@ -49,12 +49,13 @@ class Hosting:
         idle, hold: seconds; see above.
 
     Attributes:
+        full: as above; may change.
         draining: set when the process is to end.
     """
 
     def __init__(self, index: int, full: int, copies: int, idle: float, hold: float) -> None:
         self._index = index
-        self._full = full
+        self.full = full
         self._copies = copies
         self._idle = idle
         self._hold = hold
@@ -103,8 +104,8 @@ class Hosting:
         guests = copy.data.get(GUESTS) if isinstance(copy.data, dict) else None
         if guests is not None and uid not in guests:
             raise Forbidden("this instance is for others")
-        if copy.players + coming >= self._full:
-            raise Full("the line is full", limit=self._full)
+        if copy.players + coming >= self.full:
+            raise Full("the line is full", limit=self.full)
         return copy
 
     def _add(self, key: str, data: Any, now: float) -> Hosted:

@@ -9,6 +9,7 @@ are held: counted until the world has counted who came, or the time for it is ov
 
     place    the line one was sent to last ─▶ the fullest line below `fill`
              ─▶ a new line on the least loaded host ─▶ the emptiest line below `full`
+             ─▶ the same on hosts that have no time to spare
     make     an instance on the least loaded host
 
 Time is passed in, in seconds of any one clock.
@@ -144,29 +145,34 @@ class Lines:
         raise NotFound("no such line", field="line")
 
     def _fitting(self, hosts: list[Host], area: str, size: int, now: float) -> Copy:
-        idle = [host for host in hosts if not host.busy]
+        """Give a line with room; on a host without time to spare only when no other has any."""
+        for is_busy in (False, True):
+            copy = self._on([host for host in hosts if host.busy is is_busy], area, size, now)
+            if copy is not None:
+                return copy
+        raise Full("all lines of the map are full", limit=max(host.sizes.full for host in hosts))
+
+    def _on(self, hosts: list[Host], area: str, size: int, now: float) -> Copy | None:
+        """Give the fullest line below `fill`, else a new one, else the emptiest below `full`."""
+        lines = [(copy.players(now) + size, host, copy) for host in hosts for copy in host.lines(area)]
         filling = [
-            (copy.players(now), -host.index, -copy.line.number, copy)
-            for host in idle
-            for copy in host.lines(area)
-            if copy.players(now) + size <= host.sizes.fill
+            (players, -host.index, -copy.line.number, copy)
+            for players, host, copy in lines
+            if players <= host.sizes.fill
         ]
         if filling:
             return max(filling)[-1]
-        opener = self._opener(idle or hosts, size, now)
+        opener = self._opener(hosts, size, now)
         if opener is not None:
             taken = {copy.line.number for copy in opener.lines(area)}
             number = next(number for number in range(1, len(taken) + 2) if number not in taken)
             return self._add(opener, area, Line(opener.index, number), now)
         below = [
-            (host.busy, copy.players(now), host.index, copy.line.number, copy)
-            for host in hosts
-            for copy in host.lines(area)
-            if copy.players(now) + size <= host.sizes.full
+            (players, host.index, copy.line.number, copy)
+            for players, host, copy in lines
+            if players <= host.sizes.full
         ]
-        if below:
-            return min(below)[-1]
-        raise Full("all lines of the map are full", limit=max(host.sizes.full for host in hosts))
+        return min(below)[-1] if below else None
 
     def make(self, area: str, size: int, data: Any, number: int, now: float) -> Line:
         """Give a new instance for so many players; its host is to be told to open it.

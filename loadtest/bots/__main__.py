@@ -7,6 +7,7 @@ Plays until stdin ends; each line on it is answered with one line of JSON: what 
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import select
@@ -20,6 +21,7 @@ def main(words: str) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
     given = json.loads(words)
+    gc.set_threshold(100_000, 20, 100)  # what is heard are many objects, without cycles
     crowd = Crowd(Plan(**given | {"ports": tuple(given["ports"])}))
     try:
         while True:

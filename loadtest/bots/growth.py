@@ -57,11 +57,11 @@ BOUNDS = {
 
 def failures(sizes: Sequence[dict[str, Any]]) -> list[str]:
     """Say what should not be; the bounds are those of the largest size."""
-    said = [f"{found['bots']} bots: {found['here']} here, {found['wrong']} wrong" for found in sizes]
+    said = [f"{found['bots']:,} bots: {found['here']:,} here, {found['wrong']:,} wrong" for found in sizes]
     said = [words for words, found in zip(said, sizes, strict=True) if not is_well(found)]
     largest = sizes[-1]
     return said + [
-        f"{largest['bots']} bots: {bound.words}: {largest[name]}"
+        f"{largest['bots']:,} bots: {bound.words}: {largest[name]}"
         for name, bound in BOUNDS.items()
         if not bound.holds(largest[name])
     ]
@@ -82,7 +82,7 @@ def markdown(report: dict[str, Any]) -> str:
     rows["inputs a second"] = [found["inputs_per_second"] for found in sizes]
     rows["the bots' own lateness, p99, ms"] = [found["bots_lag_p99_ms"] for found in sizes]
     table = [
-        f"| bots | {' | '.join(str(found['bots']) for found in sizes)} |",
+        f"| bots | {' | '.join(format(found['bots'], ',') for found in sizes)} |",
         "|---" * (len(sizes) + 1) + "|",
     ]
     table += [

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from math import hypot
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from tests.cluster.cluster import FULL, Cluster
 from tests.cluster.raw import Raw
 from tests.cluster.test_carriers import need
 from tests.waiting import until
+from tools.bots import Bots, plan
 
 MAPS = {
-    "cluster.maps": {"plaza": 1, "arena": 1, "garden": 1},
+    "cluster.maps": {"plaza": 1, "arena": 1, "yard": 1},
+    "world.maps": {"arena": "worlds.arena:Arena", "yard": "yard_of_a_test:Yard"},
     "cluster.sessions": 1,
     "cluster.dbservers": 1,
     "lines.hold": 1.0,
@@ -31,10 +34,37 @@ PICTURES = ROOT / "build" / "arena"
 """Where the pictures in docs/images come from."""
 
 
+YARD = """
+from worlds.actions import method
+from worlds.arena import Arena
+
+class Yard(Arena):
+    name = "yard"
+
+    @method("version")
+    def version(self, player):
+        return {version}
+
+    def on_tick(self, seconds):
+        super().on_tick(seconds)
+        {more}
+"""
+
+
 @pytest.fixture(scope="module")
-def arena() -> Iterator[Cluster]:
-    """A cluster with the example game."""
-    running = Cluster(MAPS)
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a map whose code is changed while it is played."""
+    path = tmp_path_factory.mktemp("maps") / "yard_of_a_test.py"
+    path.write_text(YARD.format(version=1, more=""))
+    return path
+
+
+@pytest.fixture(scope="module")
+def arena(yard: Path) -> Iterator[Cluster]:
+    """A cluster with the example game, and the yard."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(yard.parent))
+        running = Cluster(MAPS)
     try:
         running.wait_ready()
         yield running
@@ -114,6 +144,40 @@ def test_who_comes_back_through_another_gateway_is_the_same_in_the_same_place(ar
         after = again.ok("enter", {"map": "arena"})
         assert (after["line"], after["you"]) == (before["line"], before["you"])
         again.ok("exit", {})
+
+
+def reload(cluster: Cluster) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "roost"), "reload", "yard"]
+    return subprocess.run(
+        command, env=os.environ | cluster.environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_code_of_a_map_is_changed_and_taken_back_under_its_players(arena: Cluster, yard: Path) -> None:
+    bots = Bots(plan(arena.settings, arena.places, "yard", BOTS, "demo"))
+    ann = player(arena, "ann")
+    try:
+        entered = ann.ok("enter", {"map": "yard"})
+        until(lambda: bots.report()["here"] == BOTS, 60)
+        for text, code, words, version in (
+            (YARD.format(version=2, more=""), 0, "1 of 1 lines have it", 2),
+            (YARD.format(version=3, more="1 / 0"), 1, "ZeroDivisionError", 2),
+            ("class Yard(", 1, "SyntaxError", 2),
+        ):
+            yard.write_text(text)
+            done = reload(arena)
+            assert (done.returncode, words in done.stdout) == (code, True), done.stdout + done.stderr
+            assert ann.ok("call", {"map": "yard", "method": "version"})["result"] == version
+        told = bots.report()
+        assert (told["here"], told["errors"], told["wrong"]) == (BOTS, {}, [])
+        assert not any(packet[0] == "entered" for packet in ann.seen), "nobody was moved or sent away"
+        ticks = [packet[2]["tick"] for packet in ann.seen if packet[0] == "state"]
+        assert ticks == sorted(ticks)
+        ann.ok("exit", {})
+        assert entered["line"] == "0.1"
+    finally:
+        ann.close()
+        bots.close()
 
 
 class Page:

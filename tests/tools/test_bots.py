@@ -15,6 +15,7 @@ roost_stage_tick_ms{group="world",index="2",quantile="p99"} 12.5
 roost_stage_tick_ms{group="world",index="2",quantile="max"} 40.0
 roost_stage_tick_ms{group="world",index="3",quantile="p99"} 3.0
 roost_stage_overruns_total{group="world",index="2"} %d
+roost_stage_overruns_total{group="world",index="3"} 5
 roost_stage_ticks_total{group="world",index="2"} 900.0
 """
 ROWS = [
@@ -54,7 +55,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeBots]:
     overruns = iter([4, 7])
     monkeypatch.setattr(bots, "Bots", FakeBots)
     monkeypatch.setattr(bots, "LOOK_EVERY", 0.0)
-    monkeypatch.setattr(bots, "_plan", lambda *given: {})
+    monkeypatch.setattr(bots, "plan", lambda *given: {})
     monkeypatch.setattr(center, "get", lambda url: (200, PAGE % next(overruns)))
     monkeypatch.setattr(center, "status", lambda *given: {"processes": ROWS})
     monkeypatch.setattr(FakeBots, "told", TOLD)
@@ -103,6 +104,13 @@ def test_bots_that_cannot_come_in_say_why_and_are_ended(fake: Any, monkeypatch: 
     with pytest.raises(ConfigError, match="3 of 20 bots came in.*error full"):
         bots.run(SETTINGS, "arena", 20, 0.01, "demo", True)
     assert fake.closed == before + 1
+
+
+def test_a_world_that_says_nothing_is_named(fake: Any, monkeypatch: pytest.MonkeyPatch):
+    pages = iter([PAGE % 4, "", PAGE.replace("world", "gateway") % 4])
+    monkeypatch.setattr(center, "get", lambda url: (200, next(pages, "")))
+    with pytest.raises(ConfigError, match="world-2, world-3 did not say how its ticks went"):
+        bots.run(SETTINGS, "arena", 20, 0.01, "demo", True)
 
 
 def test_an_unknown_map_is_named_with_those_there_are(fake: Any):

@@ -13,6 +13,7 @@ from worlds.arena import (
     BIRTH,
     COOLDOWN,
     DAMAGE,
+    FEW,
     HEALTH,
     HEART,
     HEART_GROWS,
@@ -75,6 +76,16 @@ def test_in_an_instance_there_are_no_slimes() -> None:
     duel.on_open()
     assert not of_kind(duel, "slime")
     assert of_kind(duel, "heart")
+
+
+def test_many_players_begin_as_far_apart_as_few() -> None:
+    here = ground()
+    far = []
+    for n in range(8 * FEW):
+        come(here, f"u{n}")
+        far.append(max(abs(place - 1_200) for place in here.birthplace()))
+        assert far[-1] <= BIRTH * max(1, len(here.players) / FEW) ** 0.5
+    assert max(far[:FEW]) <= BIRTH < 2 * BIRTH < max(far[4 * FEW :])
 
 
 def test_no_door_is_where_players_begin() -> None:

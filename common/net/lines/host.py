@@ -62,6 +62,11 @@ class Host:
         self.heard = False
         self._log = get_log()
 
+    def resize(self, fill: int, full: int) -> None:
+        """Let lines have other sizes from now on; nobody has to leave."""
+        self._sizes[:2] = fill, full
+        self.hosting.full = full
+
     def report(self, timeout: float) -> None:
         """Tell every function process of all copies; open again what a world of this name had."""
         told = (*self._says(), self._busy(), self._sizes, self.hosting.rows())

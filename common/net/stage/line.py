@@ -73,6 +73,7 @@ class Space(Protocol):
     @property
     def keeps(self) -> str: ...
     def on_open(self) -> None: ...
+    def on_reload(self) -> None: ...
     def on_enter(self, player: Player, data: Any) -> Mapping[str, Any] | None: ...
     def on_leave(self, player: Player) -> None: ...
     def on_input(self, player: Player, data: Any) -> None: ...
@@ -230,6 +231,24 @@ class Line:
             self._counters.inputs_dropped += 1
             if self._floods.hit():
                 self._log.warning("a player floods", line=self.key, uid=player.uid, dropped=inputs.dropped)
+
+    # its code
+
+    @property
+    def trouble(self) -> str:
+        """Give what failed last in the map's code, since it has this class; "" when nothing did."""
+        return self._guard.newest
+
+    def go_on_with(self, kind: type[Any]) -> None:
+        """Let the map go on with another class, in place; see common/net/stage/code.py."""
+        self._guard.newest = ""
+        self._guard.run("reload", self._become, kind)
+
+    def _become(self, kind: type[Any]) -> None:
+        space = self.space
+        space.__class__ = kind
+        space.timers.rebind(space)
+        space.on_reload()
 
     # ticking
 

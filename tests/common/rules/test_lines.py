@@ -171,6 +171,11 @@ def test_when_all_worlds_are_busy_they_take_players_still(lines: Lines):
     assert make(lines) == "0:1000"
 
 
+def test_where_all_worlds_are_busy_no_line_is_opened_before_those_there_are_have_their_fill(lines: Lines):
+    report(lines, "world-1", {"0.1": (2, 2)}, busy=True)
+    assert [place(lines) for _ in range(3)] == ["0.1", "0.1", "0.2"]
+
+
 def test_a_wished_line_is_given_or_none(lines: Lines):
     report(lines, "world-1", {"0.1": (3, 3), "0.2": (5, 5)})
     assert place(lines, wish=Line(0, 2)) == "0.2"
