@@ -65,12 +65,14 @@ class Ground(Space):
     """What arena and garden share.
 
     Attributes:
+        keeps: both keep a player's things under one name, so these go through doors.
         name: how doors call it.
         peaceful: nobody is hurt.
         doors: (x, y, map it leads to).
         hearts, slimes: how many there are.
     """
 
+    keeps = "arena"
     name: ClassVar[str]
     peaceful: ClassVar[bool] = False
     doors: ClassVar[tuple[tuple[int, int, str], ...]] = ()
@@ -112,10 +114,12 @@ class Ground(Space):
     # players come and go
 
     def on_load(self, player: Player, saved: Any) -> None:
-        """It goes on with what it had, and where it was if that was here."""
-        player.hp, player.score, player.name = saved["hp"], saved["score"], saved["name"]
-        if saved["map"] == self.name:
-            player.spot = tuple(saved["at"])
+        """It goes on with what it had, and where it was if that was here; a duel begins anew."""
+        player.score, player.name = saved["score"], saved["name"]
+        if self.made is None:
+            player.hp = saved["hp"]
+            if saved["map"] == self.name:
+                player.spot = tuple(saved["at"])
 
     def on_enter(self, player: Player, data: Any) -> dict[str, Any]:
         """A player comes: through a door if it says so, else somewhere about the middle."""
@@ -139,9 +143,8 @@ class Ground(Space):
     def birthplace(self) -> tuple[float, float]:
         """Give a place about the middle; many players are spread as thinly as few."""
         far = BIRTH * max(1.0, len(self.players) / FEW) ** 0.5
-        return self.width / 2 + self.chance.uniform(-far, far), self.height / 2 + self.chance.uniform(
-            -far, far
-        )
+        x, y = self.chance.uniform(-far, far), self.chance.uniform(-far, far)
+        return self.width / 2 + x, self.height / 2 + y
 
     def on_save(self, player: Player) -> Any:
         """What a player has, and where it is, is kept."""

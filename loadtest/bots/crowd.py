@@ -66,7 +66,7 @@ class Plan:
 
 
 class Bot:
-    """One bot; `descriptor` is -1 while it has no connection."""
+    """One bot; `descriptor` is -1 while it has no connection, `line` is "map/line"."""
 
     __slots__ = (
         "asked_at",
@@ -91,7 +91,7 @@ class Bot:
         self.descriptor = -1
         self.state = "away"
         self.due = 0.0
-        self.line: Any = None
+        self.line = ""
         self.you = 0
         self.place: Place | None = None
         self.mind: Mind | None = None
@@ -124,7 +124,7 @@ class Crowd:
         self._due: list[tuple[float, int]] = []
         self._waiting = list(reversed(self._bots))
         self._entering = 0
-        self._truth: dict[tuple[Any, int], dict[int, Place]] = {}
+        self._truth: dict[tuple[str, int], dict[int, Place]] = {}
         self._reach = (0.0, 0.0)
         self._lag = Lag(self.lateness, time.monotonic())
 
@@ -202,7 +202,7 @@ class Crowd:
             self.here += 1
             self._entering -= 1
             self._wake(bot, now + self._chance.uniform(0, LATER))
-        bot.you, bot.line, bot.place = body["you"], body["line"], None
+        bot.you, bot.line, bot.place = body["you"], f"{body['map']}/{body['line']}", None
         bot.n = max(bot.n, body.get("ack", 0))
         bot.asked_n = 0
         width, height = body.get("width", 1_000), body.get("height", 1_000)
@@ -323,7 +323,7 @@ class Crowd:
             bot.place = place
             self._remember(bot.line, heard.tick, bot.you, place)
 
-    def _remember(self, line: Any, tick: int, entity: int, place: Place) -> None:
+    def _remember(self, line: str, tick: int, entity: int, place: Place) -> None:
         """Note where an entity is by its own word."""
         told = self._truth.get((line, tick))
         if told is None:

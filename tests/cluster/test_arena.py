@@ -23,7 +23,6 @@ from tools.bots import Bots, plan
 
 MAPS = {
     "cluster.maps": {"plaza": 1, "arena": 1, "yard": 1},
-    "world.maps": {"arena": "worlds.arena:Arena", "yard": "yard_of_a_test:Yard"},
     "cluster.sessions": 1,
     "cluster.dbservers": 1,
     "lines.hold": 1.0,
@@ -52,19 +51,20 @@ class Yard(Arena):
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a map whose code is changed while it is played."""
-    path = tmp_path_factory.mktemp("maps") / "yard_of_a_test.py"
+def yard() -> Iterator[Path]:
+    """The file of a map whose code is changed while it is played; worlds find modules below ROOT only."""
+    path = ROOT / "build" / f"yard_{os.getpid()}.py"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(YARD.format(version=1, more=""))
-    return path
+    yield path
+    path.unlink()
 
 
 @pytest.fixture(scope="module")
 def arena(yard: Path) -> Iterator[Cluster]:
     """A cluster with the example game, and the yard."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(yard.parent))
-        running = Cluster(MAPS)
+    classes = {"arena": "worlds.arena:Arena", "yard": f"build.{yard.stem}:Yard"}
+    running = Cluster(MAPS | {"world.maps": classes})
     try:
         running.wait_ready()
         yield running

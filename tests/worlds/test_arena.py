@@ -268,6 +268,17 @@ def test_one_who_comes_again_goes_on_where_it_was_with_what_it_had() -> None:
     assert (elsewhere.x, elsewhere.y, elsewhere.hp, elsewhere.score) == (300, 120, 40, 30)
 
 
+def test_a_duel_begins_with_all_health_and_near_the_other() -> None:
+    here, duel = ground(), Arena("0:1", {"mode": "duel"}, random.Random(1))
+    ann = come(here, at=(70, 80))
+    ann.hp, ann.score = 40, 30
+    again = Player("ann", Inputs(4))
+    duel.on_load(again, here.on_save(ann))
+    duel.on_enter(again, None)
+    assert (again.hp, again.score) == (HEALTH, 30)
+    assert max(abs(again.x - 1_200), abs(again.y - 1_200)) <= BIRTH
+
+
 ODD: dict[str, Any] = {"nothing": None, "no map": "Ann", "no name": {"name": 7}, "no door": {"through": [1]}}
 
 

@@ -136,7 +136,7 @@ function begin() {
   let client = null;
   let scene = null;
   let ahead = null;
-  let wanted = null; // [map, line, data]: where one wants to be
+  let wanted = null; // [map, line]: where one wants to be
   let travelling = false;
   let number = 0; // of the last input
   let heading = [0, 0];
@@ -206,7 +206,7 @@ function begin() {
       showDoor(`The server let this login go: ${reason}. A new token is needed.`);
     }
     if (state !== "live") return;
-    go(...(wanted ?? [FIRST_MAP, undefined, {}]));
+    go(...(wanted ?? [FIRST_MAP]));
     if (client.rooms.includes(CHAT)) return;
     try {
       await client.join(CHAT);
@@ -218,24 +218,23 @@ function begin() {
 
   // --- where one is
 
-  /** Be in a map (a line of it, or any), coming from where one is. */
-  async function go(name, line, data) {
-    wanted = [name, line, data];
+  /** Be in a map (a line of it, or any), coming from where one is. Through doors the server leads. */
+  async function go(name, line) {
+    wanted = [name, line];
     if (travelling) return;
     travelling = true;
     try {
       while (wanted && client.state === "live") {
-        const [map, toLine, more] = wanted;
+        const [map, toLine] = wanted;
         if (scene && (scene.map !== map || (toLine && scene.line !== toLine))) {
           scene = null;
           await client.exit().catch(() => {});
         }
         const called = sessionStorage.getItem("name");
-        const body = { map, data: { ...(called && { name: called }), ...more } };
+        const body = { map, data: called ? { name: called } : {} };
         if (toLine) body.line = toLine;
         const reply = await client.request("enter", body);
         if (wanted[0] === map && wanted[1] === toLine) {
-          wanted = [map, undefined, {}];
           entered(reply);
           return;
         }
@@ -243,7 +242,7 @@ function begin() {
       }
     } catch (error) {
       notice(`${wanted[0]}: ${error.message}`);
-      wanted = [scene?.map ?? FIRST_MAP, undefined, {}];
+      wanted = [scene?.map ?? FIRST_MAP];
       if (!scene && client.state === "live") setTimeout(() => go(...wanted), 2000);
     } finally {
       travelling = false;
@@ -257,7 +256,7 @@ function begin() {
     }
     notice("");
     scene = new Scene(body, performance.now());
-    wanted = [body.map, undefined, {}];
+    wanted = [body.map];
     number = Math.max(number, body.ack ?? 0);
     ahead = null;
     blips = [];
@@ -314,7 +313,7 @@ function begin() {
     offer = match.state === "offered" ? match : null;
     at("offer").hidden = !offer;
     at("offer-text").textContent = offer ? `Somebody would fight you. ${Math.round(offer.within)} s` : "";
-    if (match.state === "made") go(match.map, match.line, {});
+    if (match.state === "made") go(match.map, match.line);
     if (match.state === "ended" && match.reason !== "declined") notice(`No duel: ${match.reason}.`);
     if (match.state === "waiting") notice("Looking for somebody else …");
   }

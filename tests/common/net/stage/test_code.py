@@ -97,7 +97,7 @@ class Site:
         return asking.get()
 
     def version(self, number: int = 1) -> Any:
-        return self.play.stage.call("gateway-0", number, "version", None)
+        return self.play.call("gateway-0", number, "version", None)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_timers_go_on_with_the_new_functions(site: Site) -> None:
 
 def test_lines_opened_later_have_the_new_code_and_its_sizes(site: Site) -> None:
     site.reload(Second)
-    site.play.stage.enter("gateway-0", 9, "demo/field/0.2", "bob", None)
+    site.play.enter("bob", number=9, key="demo/field/0.2")
     assert site.version(9) == 2
     assert site.sizes == [Second]
 
@@ -161,7 +161,7 @@ def test_code_that_fails_is_taken_back_and_the_error_told(site: Site, broken: ty
 
 def test_a_line_opened_while_broken_code_was_tried_is_taken_back_too(site: Site) -> None:
     def open_another() -> None:
-        site.play.stage.enter("gateway-0", 9, "demo/field/0.2", "bob", None)
+        site.play.enter("bob", number=9, key="demo/field/0.2")
 
     site.reload(FailsToTick, open_another)
     assert site.version(9) == 1
@@ -182,7 +182,7 @@ def test_a_line_of_other_measures_keeps_its_code_and_new_ones_have_theirs(site: 
     told = site.reload(Wider)
     assert (told["version"], told["lines"], told["pinned"]) == ("Wider", 0, 1)
     assert type(site.play.stage.lines[KEY].space) is First
-    site.play.stage.enter("gateway-0", 9, "demo/field/0.2", "bob", None)
+    site.play.enter("bob", number=9, key="demo/field/0.2")
     assert type(site.play.stage.lines["demo/field/0.2"].space) is Wider
 
 
