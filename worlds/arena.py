@@ -72,7 +72,6 @@ class Ground(Space):
         hearts, slimes: how many there are.
     """
 
-    keeps = "arena"
     name: ClassVar[str]
     peaceful: ClassVar[bool] = False
     doors: ClassVar[tuple[tuple[int, int, str], ...]] = ()

@@ -20,9 +20,9 @@ from common.net.metrics import Metrics
 from common.net.pulse import Lag
 from common.net.stage.line import COUNTERS, Line
 from common.net.stage.publication import Publication
+from common.rules.grid import around
 from common.rules.route import NO_INPUT
 from common.rules.stay import Stay
-from common.rules.grid import around
 from common.wire.codec import unpack
 from worlds.actions import Field, action
 from worlds.space import Player, Space

@@ -261,14 +261,17 @@ class Crowd:
         if bot.state == "here":
             self._wake(bot, now + waits)
 
+    def _connected(self, bot: Bot) -> None:
+        failed = failure_of(bot.descriptor)
+        if failed:
+            self._lose(bot, f"connect: {os.strerror(failed)}")
+            return
+        self._poll.modify(bot.descriptor, INCOMING)
+        self._greet(bot)
+
     def _ready(self, bot: Bot) -> None:
         if bot.state == "dialling":
-            failed = failure_of(bot.descriptor)
-            if failed:
-                self._lose(bot, f"connect: {os.strerror(failed)}")
-                return
-            self._poll.modify(bot.descriptor, INCOMING)
-            self._greet(bot)
+            self._connected(bot)
             return
         try:
             data = os.read(bot.descriptor, AT_A_TIME)

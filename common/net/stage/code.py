@@ -9,7 +9,7 @@ What a line has stays: entities, players, timers, attributes. Timers go on with 
 the same names. A line whose PINNED attributes would be others keeps the class it has until it
 closes; lines that are opened meanwhile have the new one.
 
-Source: docs/worlds.md, section 5.
+Source: docs/worlds.md, section 6.
 """
 
 from __future__ import annotations
