@@ -60,7 +60,7 @@ LINK = Handlers("world links")
 CATCH_UP_EVERY = 0.1
 LINK.adopt(MAPS, lambda world: world.stage)
 RECOUNT = pack_item(["recount"])
-STOP_SECONDS = 4.0
+STOP_SECONDS = 3.0
 """What a world that stops gives its players' last states to be stored."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.errors import RequestError
 from common.handlers import Handlers
 from common.net.front.front import Front
 from common.net.links import Peer
@@ -52,8 +53,14 @@ def elsewhere(front: Front, peer: Peer, number: int, key: str, place: str) -> No
     """A client's player is not in this line (any more), but there."""
     connection = front.connections.get(number)
     seat = connection.seat if connection is not None else None
-    if seat is not None and (seat.key, seat.world) == (key, peer.name):
-        front.views.elsewhere(seat, place, front.process.places.host_of(*split_key(place)))
+    if seat is None or (seat.key, seat.world) != (key, peer.name):
+        return
+    try:
+        world = front.process.places.host_of(*split_key(place))
+    except RequestError:
+        unseat(front, peer, number, key)
+    else:
+        front.views.elsewhere(seat, place, world)
 
 
 @TOLD.on("unseat")

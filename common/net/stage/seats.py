@@ -323,15 +323,25 @@ class Seats:
 
         A row is [key, connection, uid, data]. Each hears where it is now (`entered`), where else it
         is to be asked for (`elsewhere`), or that it is nowhere (`unseat`); a line that began anew lets
-        it in again. One that is refused for now hears nothing: it is asked for again.
+        it in again. One that is refused for now hears nothing: it is asked for again. Who is played, or
+        asked for, by another connection meanwhile is not taken back.
         """
         for key, number, uid, data in rows:
+            if self._others(user_key(product_of(key), uid), gateway, number):
+                self._links.send(gateway, pack_item(["unseat", number, key]))
+                continue
             entered = partial(self._entered, gateway, number, uid)
             refused = partial(self._not_entered, gateway, number, key)
             try:
                 self.enter(gateway, number, key, uid, data, entered, refused)
             except RequestError as error:
                 refused(error)
+
+    def _others(self, user: str, gateway: str, number: int) -> bool:
+        """Tell whether another connection has a user's player, or is about to."""
+        held = self._coming.get(user) or self._cast.roles.get(user)
+        is_held = held is not None and held.gateway != "" and not (isinstance(held, Coming) and held.lost)
+        return held is not None and is_held and (held.gateway, held.number) != (gateway, number)
 
     def _entered(self, gateway: str, number: int, uid: str, told: Entered) -> None:
         self._links.send(gateway, pack_item(["entered", number, uid, *told]))

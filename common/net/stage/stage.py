@@ -30,7 +30,7 @@ from common.net.stage.seats import Seats
 from common.net.tasks import Tasks
 from common.net.travel.keeper import Keeper
 from common.net.travel.moving import Mover
-from common.rules.errand import Errand, Sending
+from common.rules.errand import Errand, Saving
 from common.rules.hosting import Hosting
 from common.rules.route import Record
 from common.rules.stay import Stay
@@ -173,8 +173,7 @@ class Stage:
             self._log.exception("map cannot be made", line=key)
             raise Internal("the map failed") from None
         publication = Publication(key, space.interest, self.links, self._counters)
-        product = product_of(key)
-        line = Line(
+        made = Line(
             key,
             space,
             publication,
@@ -182,13 +181,13 @@ class Stage:
             self._lag,
             self._log,
             self._settings.input_queue,
-            lambda errand: self._carry(product, errand),
+            lambda errand: self._carry(made, errand),
             self._clock,
         )
-        self.lines[key] = line
-        line.open()
-        self._tasks.spawn(f"line {key}", line.run, self._thaw)
-        return line
+        self.lines[key] = made
+        made.open()
+        self._tasks.spawn(f"line {key}", made.run, self._thaw)
+        return made
 
     def step(self) -> None:
         """Look for players who should have come, and let go of copies nobody is in."""
@@ -207,15 +206,18 @@ class Stage:
 
     # what maps ask for
 
-    def _carry(self, product: str, errand: Errand) -> None:
-        role = self.cast.roles.get(user_key(product, errand.player.uid))
-        if role is None or role.player is not errand.player or not role.stay.live or role.travels:
-            return
-        if isinstance(errand, Sending):
+    def _carry(self, line: Line, errand: Errand) -> None:
+        role = self.cast.roles.get(user_key(product_of(line.key), errand.player.uid))
+        is_here = role is not None and role.player is errand.player and role.stay.live
+        if isinstance(errand, Saving):
+            then = partial(line.saved, errand.then)
+            if role is not None and is_here:
+                self.keeper.save(role.stay, then)
+            else:
+                then(False)
+        elif role is not None and is_here and not role.travels:
             role.travels = True
             self._tasks.spawn(f"move {role.stay.user}", self._move, role, errand.map, errand.data)
-        elif role.line is not None:
-            self.keeper.save(role.stay, partial(role.line.saved, errand.then))
 
     def _move(self, role: Role, to: str, data: Any) -> None:
         """Move a player to another map."""

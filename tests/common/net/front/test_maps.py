@@ -395,7 +395,8 @@ EAST = "demo/plaza/0.1"
 
 def other_world(site: Site) -> str:
     """Give the world process of EAST."""
-    return site.process.places.maps["plaza"][0]
+    world: str = site.process.places.maps["plaza"][0]
+    return world
 
 
 def let_in(site: Site, world: str, number: int, key: str, route: int, uid: str = "ann", **body: Any) -> None:
@@ -513,6 +514,12 @@ def test_a_player_that_has_gone_to_a_world_out_of_touch_is_away(site: Site, ann:
     site.links.down.add(other_world(site))
     site.give(ann.world, "elsewhere", ann.connection.number, ann.key, EAST)
     assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
+
+
+def test_a_player_that_has_gone_to_a_place_nobody_hosts_is_nowhere(site: Site, ann: In) -> None:
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, "demo/nowhere/0.1")
+    assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
+    assert ann.connection.seat is None
 
 
 def test_what_a_world_says_of_a_seat_it_has_no_more_changes_nothing(site: Site, ann: In) -> None:

@@ -41,7 +41,9 @@ class Field(Plain):
         return {"done": player.done}
 
     def on_save(self, player: Player) -> Any:
-        return {}["broken"] if player.done == 13 else player.done
+        if player.done == 13:
+            raise ZeroDivisionError
+        return player.done
 
     def on_leave(self, player: Player) -> None:
         self.said.append("leave")
@@ -148,6 +150,15 @@ def test_a_map_is_told_whether_a_player_it_wanted_stored_is(play: Play) -> None:
     play.store()
     assert play.space.said[-1] == "kept False"
     assert "ZeroDivisionError" in play.log.getvalue(), "what fails in the map ends nothing else"
+
+
+def test_a_map_that_wants_a_player_stored_that_has_gone_hears_that_it_was_not(play: Play) -> None:
+    ann = play.enter("ann")
+    player = play.space.players["ann"]
+    play.exit(ann)
+    play.space.save(player, play.space.kept, "late")
+    play.tick()
+    assert play.space.said[-1] == "late False"
 
 
 # frozen, and on

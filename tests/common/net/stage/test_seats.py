@@ -185,6 +185,18 @@ def test_who_the_map_does_not_let_in_is_given_back_and_may_come_otherwise() -> N
     assert play.enter("ann", "good").take_heard()[0][0] == "ok"
 
 
+def test_a_connection_that_lost_its_player_to_another_one_does_not_get_it_back_by_an_announcement(
+    play: Play,
+) -> None:
+    old = play.enter("ann")
+    play.views["gateway-0"].away("world-0")
+    play.stage.seats.link_down("gateway-0")
+    new = play.enter("ann", None, "gateway-1")
+    play.views["gateway-0"].announce("world-0")
+    assert (old.seat, new.seat is None) == (None, False)
+    assert play.space.players["ann"].gateway == "gateway-1"
+
+
 def test_a_new_life_of_a_gateway_is_not_given_an_old_ones_exit(play: Play) -> None:
     ann = play.enter("ann")
     play.stage.seats.exit("gateway-0", ann.number, False, lambda: None, "bob")
