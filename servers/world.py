@@ -90,8 +90,9 @@ class World(Service):
         self.host = self._make_host(name, kind)
         desk = Desk(process.callers, process.places, process.state_of)
         self.matches = self._make_matches(name, kind, dbservers, desk)
+        self.code = self._make_code(name, kind)
         self.stage = Stage(
-            (lambda line, made: self.code.make(line, made)) if self.is_spatial else None,
+            self.code.make if self.code is not None else None,
             self.host.hosting,
             settings,
             self._ways(dbservers, desk),
@@ -101,7 +102,6 @@ class World(Service):
             process.log,
             process.thaw,
         )
-        self.code = self._make_code(name, kind)
         self.guard = Guard(name, process.metrics.area("stage"), process.log)
 
     def _make_host(self, name: str, kind: type[Map]) -> Host:
@@ -140,7 +140,7 @@ class World(Service):
         return Code(
             Version(kind, version_of(target)),
             lambda: Version(*find_anew(name, target)),
-            self.stage.lines,
+            lambda: self.stage.lines,
             lambda kind: self.host.resize(kind.fill, kind.full),
             self.process.log,
         )

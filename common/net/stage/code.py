@@ -45,7 +45,7 @@ class Code:
     Args:
         version: what it began with.
         read: gives what its module is now; raises ConfigError.
-        lines: "product/map/line" -> line.
+        lines: gives "product/map/line" -> line.
         taken: called with each version lines begin with from now on.
     """
 
@@ -53,7 +53,7 @@ class Code:
         self,
         version: Version,
         read: Callable[[], Version],
-        lines: Mapping[str, Line],
+        lines: Callable[[], Mapping[str, Line]],
         taken: Callable[[Any], None],
         log: Logger,
     ) -> None:
@@ -112,23 +112,25 @@ class Code:
 
     def _swap(self, old: Any, new: Any) -> str:
         """Let all lines of a class go on with another one; give what failed first, "" when nothing did."""
-        for line in list(self._lines.values()):
+        failed = ""
+        for line in list(self._lines().values()):
             if type(line.space) is old and _fits(line, new):
                 line.go_on_with(new)
-        return self._failure(new)
+                failed = failed or line.trouble
+        return failed
 
     def _failure(self, kind: Any) -> str:
         """Give the newest error of a line that has a class."""
-        failed = (line.trouble for line in self._lines.values() if type(line.space) is kind and line.trouble)
-        return next(failed, "")
+        having = (line for line in self._lines().values() if type(line.space) is kind)
+        return next((line.trouble for line in having if line.trouble), "")
 
     def _said(self, before: Version, now: Version, error: str = "") -> dict[str, Any]:
-        having = sum(type(line.space) is now.kind for line in self._lines.values())
+        having = sum(type(line.space) is now.kind for line in self._lines().values())
         return {
             "version": now.name,
             "before": before.name,
             "lines": having,
-            "pinned": len(self._lines) - having,
+            "pinned": len(self._lines()) - having,
             "error": error,
         }
 

@@ -69,6 +69,12 @@ class Wider(First):
     width = 90
 
 
+class Otherwise(First):
+    """Python lets no object become one of this class."""
+
+    __slots__ = ("more",)
+
+
 class Site:
     """A stage whose code comes from here."""
 
@@ -77,7 +83,7 @@ class Site:
         self.sizes: list[type[Any]] = []
         self.play = Play(lambda line, made: self.code.make(line, made))
         self.code = Code(
-            Version(First, "First"), self._read, self.play.stage.lines, self.sizes.append, logs.get()
+            Version(First, "First"), self._read, lambda: self.play.stage.lines, self.sizes.append, logs.get()
         )
 
     def _read(self) -> Version:
@@ -142,6 +148,7 @@ FAILING = {
     "it fails to tick": (FailsToTick, "on_tick failed"),
     "it fails to take over": (FailsToBegin, "in on_reload"),
     "a timer calls what it lacks": (LacksATimer, "ring"),
+    "no line can become one": (Otherwise, "TypeError"),
 }
 
 
