@@ -5,7 +5,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 CODE := $(wildcard center clients/python common loadtest servers tests tools worlds)
 
-.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios capacity proof torture soak docs lock clean .venv
+.PHONY: help run test check bench bench-peers c100k c1000k growth scenarios bots capacity proof torture moves soak docs lock clean .venv
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -40,6 +40,9 @@ growth: .venv/.dev  ## what a connection, login and delivery cost from 10,000 to
 scenarios: .venv/.dev  ## everyday use by locust: chat, push, reconnects; a broken threshold fails; pages in build/scenarios/
 	@PYTHONPATH=. $(PY) -m loadtest.scenarios $(ARGS)
 
+bots: .venv/.dev  ## the arena with 100 to 2,000 bots: ticks, delays, processors; report in build/bots/
+	@PYTHONPATH=. $(PY) -m loadtest.bots.growth $(ARGS)
+
 capacity: .venv/.dev  ## does the model of docs/capacity.md hold for 1,000 gateways? simulated, in seconds
 	@PYTHONPATH=. $(PY) -m loadtest.simulation $(ARGS)
 
@@ -50,6 +53,9 @@ torture: .venv/.dev  ## kept messages while everything is killed; longer: make t
 	@PYTHONPATH=.:clients/python/src $(PY) -m loadtest.torture $(MINUTES) $(SEED)
 torture: MINUTES := 1
 SEED := 1
+
+moves: .venv/.dev  ## 500 players move between maps while processes are killed; report in build/moves; ARGS="players moves seed"
+	@PYTHONPATH=. $(PY) -m loadtest.moves $(ARGS)
 
 soak: .venv/.dev  ## does anything grow? MINUTES=60 at RATE=200 reconnects/s; report in build/soak/
 	@$(PY) -m loadtest.soak --minutes $(MINUTES) --rate $(RATE) $(ARGS)

@@ -12,6 +12,7 @@ refused at import, so a table always says exactly who answers what.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any, TypeVar
 
 from common.errors import ConfigError
@@ -45,6 +46,15 @@ class Handlers:
 
         return register
 
+    def adopt(self, other: Handlers, part: Callable[[Any], Any]) -> None:
+        """Take all of another table, whose functions have `part(first argument)` for their first one.
+
+        Raises:
+            ConfigError: a name has an owner already.
+        """
+        for name, function in other._table.items():
+            self.on(name)(_for_part(function, part))
+
     def get(self, name: str) -> Callable[..., Any] | None:
         """Give the function for `name`, or None."""
         return self._table.get(name)
@@ -54,3 +64,11 @@ class Handlers:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
+
+
+def _for_part(function: Callable[..., Any], part: Callable[[Any], Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(whole: Any, *args: Any) -> Any:
+        return function(part(whole), *args)
+
+    return call

@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import ConfigError, NotFound
 from common.rules.placement import choose
 from common.settings import ROOT, Settings
+from common.wire.lines import Line
 from common.wire.names import map_of
 
 GROUPS = ("gateway", "function", "session", "dbserver", "world", "center")
@@ -49,6 +50,33 @@ class Places:
         """Give the map a world process belongs to."""
         return self._map_of[world]
 
+    @property
+    def maps(self) -> dict[str, tuple[str, ...]]:
+        """Give each map's world processes, in the order of their indexes."""
+        return dict(self._worlds)
+
+    def host_of(self, area: str, line: Line) -> str:
+        """Give the world process of a copy of a map ("product/map").
+
+        Raises:
+            NotFound: no such map, or it has no such process.
+        """
+        map_name = map_of(area)
+        worlds = self._worlds.get(map_name)
+        if worlds is None:
+            raise NotFound(f"no map {map_name!r}", field="map")
+        if line.host >= len(worlds):
+            raise NotFound("no such line", field="line")
+        return worlds[line.host]
+
+    def home_of(self, area: str) -> str:
+        """Give the world process that makes the matches of a map ("product/map").
+
+        Raises:
+            NotFound: no such map is configured.
+        """
+        return self.world_of(f"{area}/matches")
+
     def session_of(self, user: str) -> str:
         """Give the session process that owns a user ("product/uid")."""
         return self.sessions[choose(user, len(self.sessions))]
@@ -65,22 +93,8 @@ class Places:
             raise NotFound(f"no map {map_name!r}", field="room")
         return worlds[choose(room, len(worlds))]
 
-    def line_of(self, product: str, map_name: str, user: str) -> tuple[str, str]:
-        """Give ("product/map/line", its world process) where a user ("product/uid") enters a map.
-
-        Each world process of a map has one line of it, numbered from 1.
-
-        Raises:
-            NotFound: no such map is configured.
-        """
-        worlds = self._worlds.get(map_name)
-        if worlds is None:
-            raise NotFound(f"no map {map_name!r}", field="map")
-        index = choose(user, len(worlds))
-        return f"{product}/{map_name}/{index + 1}", worlds[index]
-
     def function_of(self, user: str) -> str:
-        """Give the function process that answers for a user's global info."""
+        """Give the function process that answers for a user's global info, or for the lines of a map."""
         return self.functions[choose(user, len(self.functions))]
 
     def rpc_address(self, name: str) -> str:

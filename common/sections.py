@@ -32,7 +32,9 @@ class Cluster:
         2, "session processes (users are spread by hash)", unit="processes", low=1, high=64
     )
     dbservers: int = option(2, "dbserver processes (any serves any key)", unit="processes", low=1, high=64)
-    maps: dict[str, int] = option({"plaza": 2}, "map name -> world processes that share its rooms")
+    maps: dict[str, int] = option(
+        {"plaza": 2, "arena": 1, "garden": 1}, "map name -> world processes that share its rooms and places"
+    )
 
 
 @dataclass(frozen=True)
@@ -205,13 +207,47 @@ class World:
     append_bytes: int = option(
         4_194_304, "durable publishes that may wait for Redis; above it: busy", unit="bytes", low=65_536
     )
-    maps: dict[str, str] = option({}, "map name -> its class, module:Class; others have plain rooms")
-    players_per_line: int = option(2_500, "players in one line of a map", unit="players", low=1)
+    maps: dict[str, str] = option(
+        {"arena": "worlds.arena:Arena", "garden": "worlds.arena:Garden"},
+        "map name -> its class, module:Class; others have plain rooms. Without processes it is not played",
+    )
     input_queue: int = option(
         16, "inputs of one player that may wait for a tick; above it they are dropped", unit="inputs", low=1
     )
     linkdead: float = option(30.0, "how long a player without a connection stays in its map", unit="s", low=0)
-    line_idle: float = option(30.0, "how long a line lives that nobody is in", unit="s", low=0)
+    save_every: float = option(30.0, "how often each player of a map is stored", unit="s", low=0.5)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Copies of maps: lines, filled by load, and instances, made on demand."""
+
+    copies: int = option(200, "lines and instances one world process hosts", unit="copies", low=1, high=5_000)
+    report_every: float = option(
+        1.0, "how often a world tells function how full its copies are", unit="s", low=0.05
+    )
+    hold: float = option(
+        15.0,
+        "how long a place is held for a player on the way, and an instance for its world to come back",
+        unit="s",
+        low=0.1,
+    )
+    idle: float = option(30.0, "a copy that is empty this long closes", unit="s", low=0)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Matchmaking; which matches there are is said by the map."""
+
+    tickets: int = option(
+        1_000, "parties that wait in one map of a product; above it: full", unit="parties", low=2, high=10_000
+    )
+    wait: float = option(600.0, "a party waits for a match this long at most", unit="s", low=1)
+    accept: float = option(15.0, "time all players have to accept a match", unit="s", low=1, high=300)
+    remember: float = option(
+        60.0, "how long those of a match can ask where it is played", unit="s", low=1, high=3_600
+    )
+    step_every: float = option(0.25, "how often matches are made", unit="s", low=0.02, high=10)
 
 
 @dataclass(frozen=True)

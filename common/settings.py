@@ -21,9 +21,11 @@ from common.sections import (
     Dbserver,
     Gateway,
     Lease,
+    Lines,
     Link,
     Log,
     Mailbox,
+    Matches,
     Redis,
     RoomRule,
     Rpc,
@@ -40,9 +42,11 @@ __all__ = [
     "Dbserver",
     "Gateway",
     "Lease",
+    "Lines",
     "Link",
     "Log",
     "Mailbox",
+    "Matches",
     "NOT_SETTINGS",
     "ROOT",
     "Redis",
@@ -72,6 +76,8 @@ class Settings:
     gateway: Gateway = field(default_factory=Gateway)
     session: Session = field(default_factory=Session)
     world: World = field(default_factory=World)
+    lines: Lines = field(default_factory=Lines)
+    matches: Matches = field(default_factory=Matches)
     lease: Lease = field(default_factory=Lease)
     link: Link = field(default_factory=Link)
     rpc: Rpc = field(default_factory=Rpc)
@@ -125,8 +131,6 @@ def _check_whole(settings: Settings) -> None:
         if not 1 <= count <= 512:
             raise ConfigError(f"cluster.maps.{name} = {count}: must be 1 to 512 processes")
     for name, target in settings.world.maps.items():
-        if name not in settings.cluster.maps:
-            raise ConfigError(f"world.maps.{name}: cluster.maps gives this map no processes; name it there")
         if not _CLASS.fullmatch(target):
             raise ConfigError(
                 f"world.maps.{name} = {target!r}: must be module:Class, as worlds.meadow:Meadow"

@@ -2,6 +2,7 @@
 
     every process ── renew, every 2 s ──▶ directory of leases ── the whole of it ──▶ back
     gateway ── profile_get, profile_set ──▶ checked here ──▶ stored by a dbserver
+    world   ── line_report ──▶ how full the copies of maps are ── line_place, line_make ──▶ who goes where
 
 Each function process holds the whole directory; it is full again one renewal after
 a restart. Nothing in flight waits for this group.
@@ -16,6 +17,7 @@ from typing import Any
 from common.errors import BadField
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
+from common.net.lines.registry import LINES, Registry
 from common.net.process import Process, Service, main
 from common.rules.directory import STATES, Directory
 from common.wire.names import NAME_LIMIT
@@ -24,7 +26,7 @@ TABLE = Handlers("function rpc")
 
 
 class Function(Service):
-    """The directory, and the door to names and profiles."""
+    """The directory, the lines of all maps, and the door to names and profiles."""
 
     RPC = TABLE
 
@@ -33,11 +35,19 @@ class Function(Service):
         lease, places = process.settings.lease, process.places
         self.directory = Directory(lease.suspect_after, lease.gone_after)
         self.dbservers = Dbservers(process.callers, places, process.index)
+        self.registry = Registry(process.callers, places, process.settings)
         self.known = frozenset(places.processes)
         process.metrics.counters.declare(
             {"renewals": "leases renewed", "refused": "renewals of older owners"}
         )
         process.metrics.gauge("processes", "leases by state", self.count_states, label="state")
+        process.metrics.gauge("lines", "lines and instances of maps", lambda: len(self.registry.lines))
+
+    def tables(self) -> tuple[tuple[Handlers, Any], ...]:
+        return ((TABLE, self), (LINES, self.registry))
+
+    def start(self) -> None:
+        self.process.tasks.every("lines", 1.0, self.registry.step)
 
     def count_states(self) -> dict[str, float]:
         """Give how many processes are in each state."""

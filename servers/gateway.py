@@ -34,6 +34,8 @@ from common.net.front.opening import Opening
 from common.net.front.polls import SWEEP_SECONDS
 from common.net.front.sockets import cooperative
 from common.net.front.subscribing import AGAIN_SECONDS, Subscribing
+from common.net.front.told import TOLD
+from common.net.front.views import ASK_EVERY
 from common.net.front.web import WebConnection
 from common.net.idrange import Ids
 from common.net.links import Peer
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 LINK = Handlers("gateway links")
 RPC = Handlers("gateway rpc")
+LINK.adopt(TOLD, lambda gateway: gateway.front)
 DIGEST_EVERY = 5.0
 CERTIFICATE_EVERY = 2.0
 WILDCARDS = ("0.0.0.0", "::", "")
@@ -126,6 +129,7 @@ class Gateway(Service):
         tasks.every("polls", SWEEP_SECONDS, self.front.polls.step)
         if self.certificate is not None:
             tasks.every("certificate", CERTIFICATE_EVERY, self.certificate.step)
+        tasks.every("seats", ASK_EVERY, self.front.views.step)
         tasks.every("assignments", AGAIN_SECONDS, self.subscribing.step)
         metrics.gauge("connections", "clients logged in", lambda: len(self.front.connections))
         metrics.gauge("half_open", "clients not logged in yet", lambda: len(self.front.half_open))
@@ -178,7 +182,7 @@ class Gateway(Service):
     def link_up(self, peer: str) -> None:
         if peer in self.process.places.worlds:
             self.mirror.announce(peer)
-            self.front.views.announce(peer)
+            self.process.tasks.spawn(f"seats to {peer}", self.front.views.announce, peer)
         else:
             self.announcing.begin(peer)
 
@@ -241,31 +245,6 @@ def roster(gateway: Gateway, peer: Peer, key: str, wanted: bool) -> None:
 def recount(gateway: Gateway, peer: Peer) -> None:
     """A world counts otherwise: tell it all again."""
     gateway.mirror.announce(peer.name)
-
-
-@LINK.on("tick")
-def tick(gateway: Gateway, peer: Peer, *parts: Any) -> None:
-    """A tick of a map (common/wire/states.py)."""
-    gateway.front.views.tick(*parts)
-
-
-@LINK.on("entered")
-def entered(gateway: Gateway, peer: Peer, number: int, body: dict[str, Any], columns: int, rows: int) -> None:
-    """A client's world is back and has let it in again."""
-    connection = gateway.front.connections.get(number)
-    if connection is not None and connection.seat is not None and connection.seat.world == peer.name:
-        gateway.front.views.placed(connection.seat, columns, rows)
-        connection.send(encode("entered", 0, body))
-
-
-@LINK.on("unseat")
-def unseat(gateway: Gateway, peer: Peer, number: int, key: str) -> None:
-    """A client is in a map no more: another one plays its player, or it was not let in again."""
-    connection = gateway.front.connections.get(number)
-    if connection is not None and connection.seat is not None and connection.seat.key == key:
-        body = {"map": connection.seat.map, "away": True}
-        gateway.front.views.leave(connection)
-        connection.send(encode("entered", 0, body))
 
 
 @LINK.on("kick")

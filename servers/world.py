@@ -7,8 +7,10 @@
             ◀── m (a message), sync (where a room stands), event, roster, recount ──
             ── ask ──▶ a method of the map, for a member of a room
             ── enter, input, exit, call, again, seats ──▶ whom its clients play, in common/net/stage
-            ◀── tick, entered, unseat ──
+            ◀── tick, entered, elsewhere, unseat ──
+    world   ── expect, arrive ──▶ players on their way here, in common/net/travel
     center  ── publish, room, rooms ──▶ common/net/hall/calls.py
+    ./roost ── reload ──▶ common/net/stage/code.py
 
 Answers go in the stream the room's messages travel in, so a join's answer at offset X
 is followed by X + 1. Ephemeral rooms live in memory; a durable one is loaded first, and
@@ -21,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from common.errors import Full, RequestError
+from common.errors import Full, NotFound, RequestError
 from common.handlers import Handlers
 from common.net.dbclient import Dbservers
 from common.net.hall.appender import Appender, Then
@@ -31,21 +33,35 @@ from common.net.hall.calls import CALLS, Hall
 from common.net.hall.counts import Counts
 from common.net.hall.fanout import COUNTERS, Fanout
 from common.net.hall.names import NameBook
+from common.net.idrange import Ids
+from common.net.lines.desk import Desk
+from common.net.lines.host import HOSTS, Host
 from common.net.links import Peer
+from common.net.live import Live
+from common.net.matches import Matches
 from common.net.process import Process, Service, main
+from common.net.stage.calls import MAPS, STAGE
+from common.net.stage.code import CODE, Code, Version
 from common.net.stage.guard import Guard
-from common.net.stage.stage import Stage
-from common.rules.owner import Owner
+from common.net.stage.stage import Stage, Ways
+from common.net.travel.moving import MOVES
+from common.rules.hosting import Hosting
+from common.rules.owner import Owner, stands
 from common.rules.room import REPLY_MESSAGES, Message, Recovery, Room
 from common.wire.batch import pack_item
 from common.wire.codec import pack
-from worlds.catalogue import find
+from common.wire.lines import line_key, parse_line
+from worlds.catalogue import find, find_anew, version_of
+from worlds.map import Map
 from worlds.rooms import Rooms, Visitor
 from worlds.space import Space
 
 LINK = Handlers("world links")
 CATCH_UP_EVERY = 0.1
+LINK.adopt(MAPS, lambda world: world.stage)
 RECOUNT = pack_item(["recount"])
+STOP_SECONDS = 3.0
+"""What a world that stops gives its players' last states to be stored."""
 
 
 class World(Service):
@@ -70,9 +86,16 @@ class World(Service):
         name = process.places.map_of(process.name)
         kind = find(name, settings.maps.get(name, ""))
         self.rooms = kind() if issubclass(kind, Rooms) else Rooms()
+        self.is_spatial = issubclass(kind, Space)
+        self.host = self._make_host(name, kind)
+        desk = Desk(process.callers, process.places, process.state_of)
+        self.matches = self._make_matches(name, kind, dbservers, desk)
+        self.code = self._make_code(name, kind)
         self.stage = Stage(
-            kind if issubclass(kind, Space) else None,
+            self.code.make if self.code is not None else None,
+            self.host.hosting,
             settings,
+            self._ways(dbservers, desk),
             links,
             process.tasks,
             process.metrics,
@@ -81,8 +104,63 @@ class World(Service):
         )
         self.guard = Guard(name, process.metrics.area("stage"), process.log)
 
+    def _make_host(self, name: str, kind: type[Map]) -> Host:
+        """Give the copies of the map, and what tells function of them."""
+        process, settings = self.process, self.process.settings.lines
+        space = kind if issubclass(kind, Space) else Space
+        index = process.places.maps[name].index(process.name)
+        return Host(
+            Hosting(index, space.full, settings.copies, settings.idle, settings.hold),
+            process.callers,
+            process.places.functions,
+            lambda: (process.name, [process.incarnation, process.term], process.state),
+            [space.fill, space.full, settings.copies],
+            lambda: self.stage.busy(),
+        )
+
+    def _ways(self, dbservers: Dbservers, desk: Desk) -> Ways:
+        """Give what the stage reaches beyond this process."""
+        process = self.process
+
+        def stands_to_us(text: str) -> str:
+            return stands(text, self._owner(), process.directory, process.places.processes)
+
+        def find(area: str, uid: str) -> tuple[str, str]:
+            process.places.home_of(area)
+            line = parse_line(desk.place(area, who=uid))
+            return line_key(area, line), process.places.host_of(area, line)
+
+        return Ways(dbservers, process.callers, self._owner, stands_to_us, find)
+
+    def _make_code(self, name: str, kind: type[Map]) -> Code | None:
+        """Give the map's code, which may be read anew; None where there is no spatial map."""
+        if not self.is_spatial:
+            return None
+        target = self.process.settings.world.maps[name]
+        return Code(
+            Version(kind, version_of(target)),
+            lambda: Version(*find_anew(name, target)),
+            lambda: self.stage.lines,
+            lambda kind: self.host.resize(kind.fill, kind.full),
+            self.process.log,
+        )
+
+    def _make_matches(self, name: str, kind: type[Map], dbservers: Dbservers, desk: Desk) -> Matches | None:
+        """Give the matches of the map; None where nothing is played."""
+        if not (issubclass(kind, Space) and kind.modes):
+            return None
+        process = self.process
+        live = Live(process.callers, process.places, Ids(dbservers))
+        return Matches(name, kind.modes, process.settings.matches, desk.make, live.deliver, process.tasks)
+
     def tables(self) -> tuple[tuple[Handlers, Any], ...]:
-        return ((CALLS, self.hall),)
+        return (
+            (CALLS, self.hall),
+            (HOSTS, self.host),
+            (CODE, self.code),
+            (MOVES, self.stage.mover),
+            (STAGE, self.stage),
+        )
 
     def peers(self) -> tuple[str, ...]:
         return self.process.places.gateways
@@ -91,10 +169,17 @@ class World(Service):
         tasks, metrics = self.process.tasks, self.process.metrics
         tasks.spawn("appender", self.appender.run, core=True)
         tasks.every("catch up", CATCH_UP_EVERY, self.catch_up)
+        if self.is_spatial:
+            self.tell_lines()
+            tasks.spawn("players", self.stage.run, core=True)
+            tasks.every("stage", 1.0, self.stage.step)
+            tasks.every("lines", self.process.settings.lines.report_every, self.tell_lines)
+        if self.matches is not None:
+            self.matches.start()
+            metrics.gauge("matches", "parties that wait for a match", self.matches.__len__)
         tasks.every("names", 1.0, self.names.step)
         tasks.every("loads", 1.0, self.loader.step)
         tasks.every("sweep", 1.0, lambda: self.book.sweep(self.appender.busy))
-        tasks.every("stage", 1.0, self.stage.step)
         metrics.gauge("rooms", "rooms in memory", lambda: len(self.book.rooms))
         metrics.gauge("history_bytes", "bytes of rooms and histories", lambda: self.book.held_bytes)
         metrics.gauge("members", "connections in them", lambda: self.book.members)
@@ -105,7 +190,7 @@ class World(Service):
     def link_down(self, peer: str) -> None:
         self._lost_at[peer] = self.book.clock()
         self.fanout.link_down(peer)
-        self.stage.link_down(peer)
+        self.stage.seats.link_down(peer)
 
     def link_up(self, peer: str) -> None:
         self._lost_at.pop(peer, None)
@@ -120,6 +205,24 @@ class World(Service):
             del self._lost_at[gateway]
             self.counts.gone(gateway)
         self.counts.step()
+
+    def missing(self) -> list[str]:
+        return [] if self.host.heard or not self.is_spatial else ["function has not heard of its lines"]
+
+    def stop(self) -> None:
+        if self.is_spatial:
+            self.host.hosting.draining = True
+            self.tell_lines()
+            unsaved = self.stage.keeper.close(STOP_SECONDS)
+            if unsaved:
+                self.process.log.warning("players not stored", count=len(unsaved), first=unsaved[:5])
+
+    def fenced(self) -> None:
+        self.stage.keeper.fenced()
+
+    def tell_lines(self) -> None:
+        """Tell function of all copies; at the start it says which instances an earlier life had."""
+        self.host.report(self.process.settings.lease.renew_every / 2)
 
     def _owns(self, key: str) -> bool:
         return self.process.places.world_of(key) == self.process.name
@@ -280,40 +383,14 @@ def ask_room(world: World, peer: Peer, rid: int, key: str, uid: str, method: str
     answer_with(world.ask(peer, rid), call_it, visitor, method, args)
 
 
-@LINK.on("enter")
-def enter_map(world: World, peer: Peer, rid: int, key: str, number: int, uid: str, data: Any) -> None:
-    """A client enters the map; value: [body of its answer, columns, rows of the grid]."""
-    answer_with(world.ask(peer, rid), world.stage.enter, peer.name, number, key, uid, data)
-
-
-@LINK.on("exit")
-def exit_map(world: World, peer: Peer, rid: int, number: int, lost: bool) -> None:
-    """A client leaves it, or its connection broke."""
-    answer_with(world.ask(peer, rid), world.stage.exit, peer.name, number, lost)
-
-
-@LINK.on("input")
-def take_input(world: World, peer: Peer, number: int, n: int, data: Any) -> None:
-    """A client has done something."""
-    world.stage.input(peer.name, number, n, data)
-
-
-@LINK.on("call")
-def call(world: World, peer: Peer, rid: int, number: int, method: str, args: Any) -> None:
-    """A client calls a method of the map it is in."""
-    answer_with(world.ask(peer, rid), world.stage.call, peer.name, number, method, args)
-
-
-@LINK.on("again")
-def again(world: World, peer: Peer, number: int) -> None:
-    """A client has missed something and is to be told all it sees."""
-    world.stage.again(peer.name, number)
-
-
-@LINK.on("seats")
-def seats(world: World, peer: Peer, rows: list[list[Any]]) -> None:
-    """After a new stream: whom a gateway's clients play."""
-    world.stage.announce(peer.name, rows)
+@LINK.on("match")
+def match(world: World, peer: Peer, rid: int, product: str, uid: str, method: str, args: Any) -> None:
+    """A client asks something of matchmaking (docs/matches.md)."""
+    ask = world.ask(peer, rid)
+    if world.matches is None:
+        ask.refuse(NotFound("nothing is played in this map", field="map"))
+    else:
+        answer_with(ask, world.matches.call, product, uid, method, args)
 
 
 if __name__ == "__main__":

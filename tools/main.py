@@ -98,6 +98,24 @@ def drain(arguments: argparse.Namespace) -> int:
     return command.drain(cluster.settings_of_running(os.environ), arguments.gateway, print)
 
 
+@COMMANDS.on("bots")
+def bots(arguments: argparse.Namespace) -> int:
+    """Have bots play a map, and say how the cluster carried them."""
+    from tools import bots as command
+
+    settings = cluster.settings_of_running(os.environ)
+    given = (arguments.map, arguments.count, arguments.seconds, arguments.product, arguments.json)
+    return command.run(settings, *given)
+
+
+@COMMANDS.on("reload")
+def reload(arguments: argparse.Namespace) -> int:
+    """Let a map go on with the code its file has now."""
+    from tools import reload as command
+
+    return command.reload(cluster.settings_of_running(os.environ), arguments.map, print)
+
+
 @COMMANDS.on("apikey")
 def apikey(arguments: argparse.Namespace) -> int:
     """Print a new key for application servers; or list or revoke keys."""
@@ -189,6 +207,15 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("-n", "--lines", type=tokens.count, default=20, help="last lines of each file first (20)")
     it.add_argument("--once", action="store_true", help="end after them; else go on until Ctrl-C")
     command("drain").add_argument("gateway", metavar="GATEWAY", help="e.g. gateway-0")
+    it = command("bots")
+    it.add_argument("map", metavar="MAP", type=tokens.name, help="e.g. arena")
+    it.add_argument(
+        "count", metavar="COUNT", type=tokens.count, help="how many; above some 10,000 the bots are the limit"
+    )
+    it.add_argument("--seconds", type=float, default=20.0, help="how long they are measured (20)")
+    it.add_argument("--json", action="store_true", help="print JSON alone")
+    tokens.add_product(it)
+    command("reload").add_argument("map", metavar="MAP", type=tokens.name, help="e.g. arena")
     _apikey_arguments(command("apikey"))
     push_arguments(command("push"))
     it = command("user")

@@ -1,11 +1,13 @@
 """A map with places, players, and a tick: derive from `Space` and say what happens.
 
     on_open          once, before the first tick: put in what is there from the beginning
+    on_reload        other code goes on from here: bring up to date what the old one left
     on_enter         a player comes: set its place; what is returned goes into the answer
     on_input         it has done something; unless defined anew: the actions of the class
     on_tick          once a tick, behind the inputs and the timers
     on_leave         it has gone for good
-    on_save, on_load what is kept of a player between two visits
+    on_save, on_load what is kept of a player: between two visits, on its way to another map, when
+                     a process dies
 
 All of them run one after the other, in one process, and must not wait for anything.
 
@@ -20,8 +22,10 @@ from typing import Any, ClassVar
 
 from common.errors import BadField
 from common.rules.entity import Entity, Player
+from common.rules.errand import Errand, Saving, Sending
 from common.rules.grid import Grid
 from common.rules.interest import Interest
+from common.rules.queue import Mode
 from common.rules.timers import Timer, Timers
 from common.wire.codec import pack
 from worlds.actions import DO, Declared, collect
@@ -37,16 +41,20 @@ class Space(Map):
     """A map of places.
 
     Args:
-        line: which of the copies of this map it is, from 1.
+        line: name of the copy of the map it is.
+        made: what an instance was made with (docs/matches.md); None for a line.
         chance: where its random numbers come from.
 
     Attributes:
         width, height: points have 0 <= x <= width, 0 <= y <= height.
-        view: how far a player sees: all within 7/8 of it, nothing beyond 2 1/8 of it.
+        view: how far a player sees along each axis: all within 7/8 of it, nothing beyond 2 1/8.
         rate: ticks a second.
         inputs_per_tick: of one player; others wait.
         players: uid -> player.
         tick: number of the present tick; time: seconds since the map began.
+        fill: players a line has before another one is opened; full: players it takes at all.
+        modes: what is played by matchmaking (docs/matches.md).
+        keeps: name under which what `on_save` gives is kept; maps of one name share it. "": the map's own.
         actions: what `input` may do.
     """
 
@@ -55,14 +63,19 @@ class Space(Map):
     view: ClassVar[float] = 100
     rate: ClassVar[float] = 10
     inputs_per_tick: ClassVar[int] = 4
+    fill: ClassVar[int] = 2_000
+    full: ClassVar[int] = 2_500
+    modes: ClassVar[Mapping[str, Mode]] = {}
+    keeps: ClassVar[str] = ""
     actions: ClassVar[Mapping[str, Declared]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.actions = collect(cls, "action")
 
-    def __init__(self, line: int = 1, chance: random.Random | None = None) -> None:
+    def __init__(self, line: str = "0.1", made: Any = None, chance: random.Random | None = None) -> None:
         self.line = line
+        self.made = made
         self.chance = chance or random.Random()
         self.interest = Interest(Grid(self.width, self.height, self.view, self.view * MARGIN))
         self.timers = Timers()
@@ -70,11 +83,15 @@ class Space(Map):
         self.tick = 0
         self.time = 0.0
         self.told: list[tuple[Player | None, bytes]] = []
+        self.errands: list[Errand] = []
 
     # to be defined by the map's author
 
     def on_open(self) -> None:
         """The map begins."""
+
+    def on_reload(self) -> None:
+        """Another version of this class goes on from here, with all that the one before has left."""
 
     def on_enter(self, player: Player, data: Any) -> Mapping[str, Any] | None:
         """A player comes; it is put in where it says it is, in the middle unless set here.
@@ -91,7 +108,7 @@ class Space(Map):
         return None
 
     def on_leave(self, player: Player) -> None:
-        """A player has gone; it is in the map for the last time."""
+        """A player has gone, and what `on_save` gave last is stored; it is in no cell any more."""
 
     def on_input(self, player: Player, data: Any) -> None:
         """A player has sent an input.
@@ -109,7 +126,7 @@ class Space(Map):
         """Time has passed: so much since the last tick."""
 
     def on_save(self, player: Player) -> Any:
-        """Give what is to be kept of a player, a plain value; None: nothing."""
+        """Give what is to be kept of a player, a plain value; None: nothing. It changes nothing."""
         return None
 
     def on_load(self, player: Player, saved: Any) -> None:
@@ -156,6 +173,24 @@ class Space(Map):
     ) -> Entity | None:
         """Give the nearest entity (of a kind, but not this one) within a radius, or None."""
         return self.interest.nearest(x, y, radius, kind, but)
+
+    # for the map's author: players on their way, and what is kept of them
+
+    def send(self, player: Player, to: str, data: Any = None) -> None:
+        """Move a player to another map; its client hears `entered` there.
+
+        Its `on_save` here and its `on_load` there, if both keep under one name, carry what it has. Where the
+        other map does not take it, it goes on here and its client hears `entered` again.
+
+        Args:
+            data: what `on_enter` of the other map is called with.
+        """
+        pack(data)
+        self.errands.append(Sending(player, to, data))
+
+    def save(self, player: Player, then: Callable[..., Any], *args: Any) -> None:
+        """Store a player now; `then(stored, *args)` is called when it is, or could not be."""
+        self.errands.append(Saving(player, lambda stored: then(stored, *args)))
 
     # for the map's author: what is told
 

@@ -157,6 +157,11 @@ class Process:
         self._renew_now = Event()
         self._service = Service(self)
 
+    def state_of(self, name: str) -> str:
+        """Give what the directory says of a process; "" where it says nothing."""
+        told = self.directory.get(name)
+        return told[2] if told is not None else ""
+
     @property
     def term(self) -> int:
         """The present lease term."""

@@ -6,6 +6,7 @@ kept by the interest (common/rules/interest.py) and the world process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from common.rules.grid import NOWHERE
@@ -64,24 +65,29 @@ class Entity:
         return self.id, self.kind, self.x, self.y, self.data
 
 
+def _any_input(number: int) -> bool:
+    """Of a player nobody keeps anything of: each input counts."""
+    return True
+
+
 class Player(Entity):
     """The entity of a client.
 
     Attributes:
         uid: the user's name within the product.
         inputs: what the client has sent and no tick has taken yet.
+        applies: tells whether an input is to be applied, and counts it; to be asked then.
         ack: number of the last input applied.
         gateway, number: the connection it is played by; "" and 0: none at present.
-        lost_at: when its connection was lost, seconds; 0 while there is one.
     """
 
-    __slots__ = ("ack", "gateway", "inputs", "lost_at", "number", "uid")
+    __slots__ = ("ack", "applies", "gateway", "inputs", "number", "uid")
 
     def __init__(self, uid: str, inputs: Inputs, x: float = 0, y: float = 0) -> None:
         super().__init__("player", x, y)
         self.uid = uid
         self.inputs = inputs
+        self.applies: Callable[[int], bool] = _any_input
         self.ack = 0
         self.gateway = ""
         self.number = 0
-        self.lost_at = 0.0

@@ -47,6 +47,12 @@ class Inputs:
         self._waiting.append((number, data))
         return True
 
+    def forget(self, newest: int) -> None:
+        """Drop what waits, uncounted; `newest` was the last one applied, the client goes on behind it."""
+        self._waiting.clear()
+        self.newest = newest
+        self.flooding = False
+
     def take(self, count: int) -> Iterator[tuple[int, Any]]:
         """Give the oldest inputs, at most so many, as (number, data); what is given waits no more."""
         waiting = self._waiting

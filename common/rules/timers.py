@@ -26,6 +26,15 @@ class Timer:
         """Do it no more."""
         self.cancelled = True
 
+    def rebind(self, owner: object) -> None:
+        """Do from now on what the function of the same name of its owner does.
+
+        Raises:
+            AttributeError: there is none any more.
+        """
+        if getattr(self._function, "__self__", None) is owner:
+            self._function = getattr(owner, self._function.__name__)
+
     def fire(self) -> None:
         """Do it."""
         self._function(*self._args)
@@ -42,6 +51,11 @@ class Timers:
         """Have a timer given at `due`; of equals the one added first comes first."""
         self._count += 1
         heappush(self._heap, (due, self._count, timer))
+
+    def rebind(self, owner: object) -> None:
+        """Let all timers that call a function of `owner` call its present one. Raises as Timer.rebind."""
+        for _, _, timer in self._heap:
+            timer.rebind(owner)
 
     def due(self, now: float) -> Iterator[Timer]:
         """Give what is due, in order; what is due again is set anew, once, in phase, after `now`.

@@ -4,7 +4,8 @@
     room   map/name              as a client says it
     user   product/uid           as everything inside says it
     room   product/map/name      as everything inside says it
-    line   product/map/line      a copy of a map with places
+    area   product/map           a map with places, all copies of it
+    line   product/map/line      a copy of such a map
 
 No name contains "/", so keys of two products never meet.
 
@@ -56,8 +57,13 @@ def room_key(product: str, room: str) -> str:
     return f"{product}/{room}"
 
 
+def area_key(product: str, map_name: str) -> str:
+    """Give a map inside the system, all copies of it: "product/map"."""
+    return f"{product}/{map_name}"
+
+
 def product_of(key: str) -> str:
-    """Give the product of a user or room key."""
+    """Give the product of any key."""
     return key[: key.index("/")]
 
 
@@ -67,7 +73,7 @@ def uid_of(user_key: str) -> str:
 
 
 def map_of(key: str) -> str:
-    """Give the map of "product/map/…", a room or a line; "" where there is none."""
+    """Give the map of "product/map/…", a room or a line, or of an area; "" where there is none."""
     return key.partition("/")[2].partition("/")[0]
 
 

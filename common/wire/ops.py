@@ -129,7 +129,10 @@ CLIENT: dict[str, Op] = {
         ),
         ("messages", "gap", "more", "seq", "bseq"),
     ),
-    "enter": Op((Field("map", "name"), _optional("data", "data")), ("map", "line", "tick", "you")),
+    "enter": Op(
+        (Field("map", "name"), _optional("data", "data"), _optional("line", "name")),
+        ("map", "line", "tick", "you"),
+    ),
     "input": Op((Field("n", "int", high=INTEGER_LIMIT), Field("data", "data")), reply=None),
     "exit": Op(),
     "call": Op(

@@ -21,6 +21,8 @@ from common.net.pulse import Lag
 from common.net.stage.line import COUNTERS, Line
 from common.net.stage.publication import Publication
 from common.rules.grid import around
+from common.rules.route import NO_INPUT
+from common.rules.stay import Stay
 from common.wire.codec import unpack
 from worlds.actions import Field, action
 from worlds.space import Player, Space
@@ -99,10 +101,10 @@ def _row(count: int, in_view: float, ticks: int) -> dict[str, Any]:
         return True
 
     links: Any = SimpleNamespace(send=send, up=lambda name: True)
-    space = kind(1, random.Random(1))
+    space = kind("0.1", None, random.Random(1))
     publication = Publication(KEY, space.interest, links, counters)
-    line = Line(KEY, space, publication, counters, Lag(1.0), logs.get(), 16)
-    people = [line.enter(f"u{number}", None) for number in range(count)]
+    line = Line(KEY, space, publication, counters, Lag(1.0), logs.get(), 16, lambda errand: None)
+    people = [line.enter(_stay(f"bench/u{number}"), None) for number in range(count)]
     for number, player in enumerate(people):
         line.seat(player, f"gateway-{number % GATEWAYS}", number + 1)
     spent = []
@@ -138,6 +140,13 @@ def _row(count: int, in_view: float, ticks: int) -> dict[str, Any]:
     }
 
 
+def _stay(user: str) -> Stay:
+    """Give the stay of a player that is in."""
+    stay = Stay(user, KEY, linkdead=30.0, every=30.0)
+    stay.claimed("world-0 1 1", 1, 0, NO_INPUT, 0.0)
+    return stay
+
+
 def _gateway(space: Space, items: list[bytes], count: int) -> dict[str, Any]:
     """Give what the ticks cost a gateway with every other player, sockets left out."""
     counters = Metrics("gateway-0").area("gateway", FRONT_COUNTERS)
@@ -146,7 +155,7 @@ def _gateway(space: Space, items: list[bytes], count: int) -> dict[str, Any]:
     connections = [Counting(number + 1) for number in range(0, count, GATEWAYS)]
     for connection in connections:
         seat = views.take(connection, KEY, "world-0", None)  # type: ignore[arg-type]
-        views.placed(seat, grid.columns, grid.rows)
+        views.placed(seat, grid.columns, grid.rows, KEY, "world-0", 1)
     spent = []
     for item in items:
         began = time.process_time()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from loadtest.torture.plan import KINDS
@@ -29,26 +30,36 @@ class Kill:
         return self.name.rpartition("-")[0]
 
 
-def victims(names: Iterable[str], dice: random.Random) -> Iterator[str]:
+def victims(names: Iterable[str], dice: random.Random, kinds: Sequence[str] = KINDS) -> Iterator[str]:
     """Walk, for ever, the processes to be killed: rounds over all kinds, a process of each at random."""
-    groups: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    groups: dict[str, list[str]] = {kind: [] for kind in kinds}
     for name in names:
         groups[name.rpartition("-")[0]].append(name)
     while True:
-        for kind in dice.sample(KINDS, len(KINDS)):
+        for kind in dice.sample(kinds, len(kinds)):
             yield dice.choice(groups[kind])
 
 
 class Killer:
     """Kills processes of a cluster, and remembers.
 
+    Args:
+        names: who is killed, of these kinds; unless given, everybody but Redis.
+
     Attributes:
-        kills: those of KINDS. redis: those of Redis.
+        kills: those of `kinds`. redis: those of Redis.
     """
 
-    def __init__(self, cluster: Cluster, dice: random.Random) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        dice: random.Random,
+        names: Iterable[str] = (),
+        kinds: Sequence[str] = KINDS,
+    ) -> None:
         self._cluster = cluster
-        self._victims = victims([*cluster.places.processes, cluster.places.center], dice)
+        everybody = [*cluster.places.processes, cluster.places.center]
+        self._victims = victims(list(names) or everybody, dice, kinds)
         self._began = time.monotonic()
         self.kills: list[Kill] = []
         self.redis: list[Kill] = []
@@ -58,6 +69,10 @@ class Killer:
         kill = self._kill(next(self._victims))
         self.kills.append(kill)
         return kill
+
+    def count(self) -> Counter[str]:
+        """Give how often each kind was killed."""
+        return Counter(kill.kind for kill in self.kills)
 
     def kill_redis(self) -> Kill:
         """Kill Redis; supervisord starts it again."""

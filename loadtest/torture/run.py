@@ -82,7 +82,7 @@ class Run:
             host.end()
         for process in self._others:
             process.end()
-        killed = Counter(kill.kind for kill in killer.kills)
+        killed = killer.count()
         verdict = self._judge(storm, killed, len(killer.redis), dropped)
         sums = counts.total(Path(self._plan.folder) / "counts")
         figures = report.gather(

@@ -25,6 +25,8 @@ from tools.tokens import make_token
 
 FULL = bool(os.environ.get("FULL"))
 """Whether proofs run at full size (`make proof`), not as small as in CI."""
+PLAZA = {"plaza": 2}
+"""Maps unless a test says others: those of the example game would start with every cluster."""
 BASES = range(12_000, 32_000, 500)
 """Below the ports the kernel gives to clients; a cluster's ports reach to base + 444."""
 TRIES = 20
@@ -37,7 +39,7 @@ class Cluster:
     """A running cluster.
 
     Args:
-        settings: "section.key" -> value, over those of the conf file.
+        settings: "section.key" -> value, over those of the conf file and PLAZA.
         conf: another file than conf/roost.toml.
 
     Attributes:
@@ -51,7 +53,8 @@ class Cluster:
 
     def __init__(self, settings: Mapping[str, Any] | None = None, conf: Path | None = None) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="roost-", dir="/tmp"))
-        self.environment = {"ROOST_RUN_DIR": str(self.run_dir)} | _as_variables(settings or {})
+        chosen = {"cluster.maps": PLAZA, **(settings or {})}
+        self.environment = {"ROOST_RUN_DIR": str(self.run_dir)} | _as_variables(chosen)
         if conf is not None:
             self.environment["ROOST_CONF"] = str(conf)
         self._supervisord: subprocess.Popen[bytes] | None = None

@@ -47,6 +47,7 @@ class Scene:
             places=Places(settings),
             links=self.links,
             callers=SimpleNamespace(call=lambda peer, *call, timeout=None: self.dbservers.call(*call)),
+            state_of=lambda name: "ready",
             metrics=Metrics("world-0"),
             log=logs.get(),
             tasks=self.tasks,

@@ -14,7 +14,7 @@ def test_the_map_tried_here_is_that_of_the_page() -> None:
 
 
 def test_the_map_of_the_page_works_as_the_page_says() -> None:
-    here: Any = pond.Pond(1)
+    here: Any = pond.Pond()
     here.on_open()
     ann = Player("ann", Inputs(4))
     assert here.on_enter(ann, "Kermit") == {"lilies": 5}

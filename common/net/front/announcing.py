@@ -23,6 +23,7 @@ from gevent import sleep
 from common.errors import RequestError
 from common.net.front.connection import Connection
 from common.net.front.front import Front
+from common.net.front.parts import FULL_SECONDS, send_in_parts
 from common.net.pace import in_parts
 from common.wire.batch import pack_item
 
@@ -30,8 +31,6 @@ ANNOUNCED = 200
 """Connections, or watched users, in one item: what a session process takes at once in about 2 ms."""
 LOOKED_AT = 200
 """Mailboxes asked about in one call; one call of a walk is on the way at a time."""
-FULL_SECONDS = 0.05
-"""How often a walk looks whether a full link has space again."""
 AGAIN_SECONDS = 1.0
 """How often it asks again about mailboxes that storage did not tell of."""
 
@@ -102,15 +101,9 @@ class Announcing:
         Args:
             holds: tells whether a row that had to wait is still true.
         """
-        for part in in_parts(rows, ANNOUNCED):
-            while part and not self._links.send(session, pack_item([kind, part, False, False])):
-                sleep(FULL_SECONDS)
-                if not goes_on():
-                    return False
-                part = [row for row in part if holds(row)]
-            sleep(0)
-            if not goes_on():
-                return False
+        links, item = self._links, lambda part: pack_item([kind, part, False, False])
+        if not send_in_parts(links, session, rows, ANNOUNCED, item, holds, goes_on):
+            return False
         while not self._links.send(session, pack_item([kind, [], False, True])):
             sleep(FULL_SECONDS)
             if not goes_on():

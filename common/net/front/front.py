@@ -37,6 +37,7 @@ from common.net.front.stream import StreamConnection
 from common.net.front.views import Views
 from common.net.front.workers import Workers
 from common.net.idrange import Ids
+from common.net.lines.desk import Desk
 from common.net.process import Process
 from common.rules.limits import RateTable
 from common.rules.shared import Shared
@@ -75,6 +76,7 @@ class Front:
     Attributes:
         now: coarse monotonic seconds, moved on each 0.1 s.
         views: who is where in which map.
+        desk: asks where in a map one goes.
         connections: number -> logged in.
         half_open: those not yet.
         entrance: those whose welcome is still to come.
@@ -102,6 +104,7 @@ class Front:
         self.mirror = mirror
         slice_seconds = self.settings.fanout_slice_ms / 1000
         self.views = Views(process.links, slice_seconds, process.metrics.counters)
+        self.desk = Desk(process.callers, process.places, process.state_of)
         self.token_keys = token_keys
         self.ids = ids
         self.dbservers = dbservers

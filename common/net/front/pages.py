@@ -1,4 +1,4 @@
-"""What the gateway serves to browsers: the demo page with the JavaScript client, and its health."""
+"""What the gateway serves to browsers: the demo pages with the JavaScript client, and its health."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ FILES: Final = {
     "/": ("demo/index.html", "text/html; charset=utf-8"),
     "/demo.css": ("demo/demo.css", "text/css; charset=utf-8"),
     "/demo.js": ("demo/demo.js", "text/javascript; charset=utf-8"),
+    "/arena": ("arena/index.html", "text/html; charset=utf-8"),
+    "/arena.css": ("arena/arena.css", "text/css; charset=utf-8"),
+    "/arena.js": ("arena/arena.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("demo/icon.svg", "image/svg+xml"),
     "/roost.js": ("roost.js", "text/javascript; charset=utf-8"),
 }

@@ -7,6 +7,10 @@ Clients with one centre watch the same cells, so they are given the same bytes. 
 reads too slowly misses ticks as it would miss a room's messages; when it has caught up
 it is taken out (*stale*), and its world is asked for all it sees.
 
+Where a player is, its world says: a seat follows it from world to world (`entered`,
+`elsewhere`). One whose world is out of touch, or where the player is not yet, is *away*: it is
+asked for until a world lets it in.
+
 Source: docs/worlds.md, what clients are told; docs/protocol.md, section 6, maps.
 """
 
@@ -19,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import sleep
 
+from common.net.front.parts import send_in_parts
 from common.net.links import Links
 from common.net.metrics import Counters
+from common.net.pace import in_parts
 from common.rules.grid import NOWHERE, around
 from common.wire.batch import pack_item
 from common.wire.codec import encode
@@ -30,6 +36,8 @@ from common.wire.states import NO_ROWS, Acks, cell_frame
 if TYPE_CHECKING:
     from common.net.front.connection import Connection
 
+ASK_EVERY = 0.5
+"""Seconds between two questions for a seat that is away."""
 SEATS_ANNOUNCED = 200
 """Seats in one item; each may bring along what its client sent with `enter`."""
 
@@ -45,17 +53,24 @@ class Seat:
         held: cells its client may know something of.
         stale: it has missed something; until it is told all again it is told nothing.
         offset: of the newest tick.
+        route: the newest route number of its player: of two worlds the higher one has it.
+        away: no world has it now, as far as is known; asked_at: when one was last asked for it.
+        hops: worlds that were asked for it in vain since its client entered.
     """
 
     __slots__ = (
+        "asked_at",
+        "away",
         "centre",
         "columns",
         "connection",
         "data",
         "held",
+        "hops",
         "key",
         "map",
         "offset",
+        "route",
         "rows",
         "stale",
         "views",
@@ -72,8 +87,18 @@ class Seat:
         self.columns = self.rows = 0
         self.centre = NOWHERE
         self.held: tuple[int, ...] = ()
-        self.stale = False
-        self.offset = 0
+        self.stale = self.away = False
+        self.offset = self.hops = 0
+        self.route = -1
+        self.asked_at = 0.0
+
+    def is_in(self, world: str) -> bool:
+        """Tell whether its client is still in it, and it in this world."""
+        return self.connection.seat is self and self.world == world
+
+    def row(self) -> list[Any]:
+        """Give what its world is told of it when it has lost sight of it."""
+        return [self.key, self.connection.number, uid_of(self.connection.user), self.data]
 
     def caught_up(self, connection: Connection, offset: int) -> None:
         """The client reads again, and has missed ticks."""
@@ -123,6 +148,8 @@ class Views:
         self._slice = slice_seconds
         self._counters = counters
         self._lines: dict[str, LineSeats] = {}
+        self._walks: dict[str, object] = {}
+        self._away: dict[Seat, None] = {}
 
     def __len__(self) -> int:
         return sum(len(line.seats) for line in self._lines.values())
@@ -141,12 +168,22 @@ class Views:
         if seat is None:
             return
         connection.covered(seat)
+        self._away.pop(seat, None)
+        self._take_out(seat)
+
+    def _take_out(self, seat: Seat) -> None:
         line = self._lines[seat.key]
         line.put(seat, NOWHERE)
         line.unasked.pop(seat, None)
-        del line.seats[connection.number]
+        del line.seats[seat.connection.number]
         if not line.seats:
             del self._lines[seat.key]
+
+    def move(self, seat: Seat, key: str, world: str) -> None:
+        """Put a seat into another line."""
+        self._take_out(seat)
+        seat.key, seat.map, seat.world = key, map_of(key), world
+        self._lines.setdefault(key, LineSeats()).seats[seat.connection.number] = seat
 
     def lost(self, connection: Connection, gone_for_good: bool) -> None:
         """A connection has ended: its world is told."""
@@ -155,11 +192,15 @@ class Views:
             self.leave(connection)
             self._links.send(seat.world, pack_item(["exit", 0, connection.number, not gone_for_good]))
 
-    def placed(self, seat: Seat, columns: int, rows: int) -> None:
-        """The world has let a seat in: its client knows nothing, and will be told all."""
-        seat.columns, seat.rows = columns, rows
+    def placed(self, seat: Seat, columns: int, rows: int, key: str, world: str, route: int) -> None:
+        """A world has let a seat in: its client knows nothing, and will be told all."""
+        if key != seat.key:
+            self.move(seat, key, world)
+        seat.columns, seat.rows, seat.route = columns, rows, route
         seat.held = ()
-        seat.stale = False
+        seat.stale = seat.away = False
+        seat.hops = 0
+        self._away.pop(seat, None)
         seat.connection.covered(seat)
         line = self._lines[seat.key]
         line.unasked.pop(seat, None)
@@ -179,20 +220,54 @@ class Views:
 
     def away(self, world: str) -> None:
         """A world is out of touch: the clients in its maps hear so."""
+        self._walks.pop(world, None)
         for seat in self._seats_of(world):
             self._lines[seat.key].put(seat, NOWHERE)
             if seat.columns:
+                self._miss(seat)
                 seat.connection.send(encode("entered", 0, {"map": seat.map, "away": True}))
 
     def announce(self, world: str) -> None:
-        """Tell a world, whose stream began anew, all its seats that it had let in."""
-        rows = [
-            [s.key, s.connection.number, uid_of(s.connection.user), s.data]
-            for s in self._seats_of(world)
-            if s.columns
-        ]
-        for start in range(0, len(rows), SEATS_ANNOUNCED):
-            self._links.send(world, pack_item(["seats", rows[start : start + SEATS_ANNOUNCED]]))
+        """Tell a world, whose stream began anew, all its seats that it had let in; switches greenlets."""
+        walk = self._walks[world] = object()
+        let_in = [seat for seat in self._seats_of(world) if seat.columns]
+        sent = send_in_parts(
+            self._links,
+            world,
+            (seat if seat.is_in(world) else None for seat in let_in),
+            SEATS_ANNOUNCED,
+            lambda seats: pack_item(["seats", [seat.row() for seat in seats]]),
+            lambda seat: seat.is_in(world),
+            lambda: self._walks.get(world) is walk,
+        )
+        if sent:
+            del self._walks[world]
+
+    def elsewhere(self, seat: Seat, key: str, world: str) -> None:
+        """A seat's player is at another place: it will be asked for there, unless that world is faster."""
+        self.move(seat, key, world)
+        self._miss(seat)
+        if not self._links.up(world):
+            seat.connection.send(encode("entered", 0, {"map": seat.map, "away": True}))
+
+    def _miss(self, seat: Seat) -> None:
+        seat.away, seat.asked_at = True, time.monotonic()
+        self._away[seat] = None
+
+    def step(self) -> None:
+        """Now and then: ask for the seats that are away, but not while all of their world are announced."""
+        now = time.monotonic()
+        wanted: defaultdict[str, list[Seat]] = defaultdict(list)
+        for seat in self._away:
+            is_due = seat.asked_at <= now - ASK_EVERY and seat.world not in self._walks
+            if is_due and self._links.up(seat.world):
+                wanted[seat.world].append(seat)
+        for world, seats in wanted.items():
+            for part in in_parts(seats, SEATS_ANNOUNCED):
+                if not self._links.send(world, pack_item(["seats", [seat.row() for seat in part]])):
+                    break
+                for seat in part:
+                    seat.asked_at = now
 
     def _seats_of(self, world: str) -> list[Seat]:
         lines = self._lines.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from traceback import format_exception
 from typing import Any
 
 from common.errors import Internal, RequestError
@@ -18,12 +19,16 @@ class Guard:
     Args:
         where: what to name in the log.
         counters: `failures`.
+
+    Attributes:
+        newest: what failed last, with its error; "" until something has.
     """
 
     def __init__(self, where: str, counters: Counters, log: Logger) -> None:
         self._where = where
         self._counters = counters
         self._log = log
+        self.newest = ""
         self._failures: defaultdict[str, Doubling] = defaultdict(Doubling)
 
     def run(self, what: str, function: Callable[..., Any], *args: Any) -> None:
@@ -52,6 +57,7 @@ class Guard:
     def failed(self, what: str, error: Exception) -> None:
         """Count and tell of an error; of each kind at 1, 2, 4, 8 … times."""
         self._counters.failures += 1
+        self.newest = "".join([f"{what} failed\n", *format_exception(error)])
         failures = self._failures[what]
         if failures.hit():
             self._log.error("map failed", map=self._where, what=what, count=failures.count, exc_info=error)

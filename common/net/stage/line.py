@@ -1,6 +1,6 @@
 """One line (copy) of a spatial map: its ticks.
 
-    inputs ─▶ on_input │ timers, on_tick │ gather what changed │ encode once, to each gateway
+    inputs ─▶ on_input │ timers, on_tick │ gather what changed │ encode once, to each gateway │ errands
     └── input_us ─────┘└── simulate_us ─┘└── gather_us ───────┘└── publish_us ─────────────┘
 
 A tick does not switch greenlets. What fails in a map's own code is logged and counted,
@@ -25,13 +25,15 @@ from common.net.pulse import Lag
 from common.net.stage.guard import Guard
 from common.net.stage.publication import Publication
 from common.rules.entity import Player
+from common.rules.errand import Errand
 from common.rules.grid import NOWHERE
 from common.rules.inputs import Inputs
 from common.rules.interest import Interest
+from common.rules.stay import Stay
 from common.rules.ticks import Schedule
 from common.rules.timers import Timers
 from common.wire.codec import pack
-from common.wire.names import map_of
+from common.wire.names import map_of, uid_of
 
 COUNTERS = {
     "ticks": "ticks of all lines",
@@ -55,7 +57,8 @@ class Space(Protocol):
     timers: Timers
     players: dict[str, Player]
     told: list[tuple[Player | None, bytes]]
-    line: int
+    errands: list[Errand]
+    line: str
     tick: int
     time: float
 
@@ -67,11 +70,16 @@ class Space(Protocol):
     def width(self) -> float: ...
     @property
     def height(self) -> float: ...
+    @property
+    def keeps(self) -> str: ...
     def on_open(self) -> None: ...
+    def on_reload(self) -> None: ...
     def on_enter(self, player: Player, data: Any) -> Mapping[str, Any] | None: ...
     def on_leave(self, player: Player) -> None: ...
     def on_input(self, player: Player, data: Any) -> None: ...
     def on_tick(self, seconds: float) -> None: ...
+    def on_save(self, player: Player) -> Any: ...
+    def on_load(self, player: Player, saved: Any) -> None: ...
     def add(self, entity: Any) -> Any: ...
     def call(self, who: Any, method: str, args: Any) -> Any: ...
 
@@ -86,10 +94,10 @@ class Line:
         counters: see COUNTERS.
         lag: how late ticks end.
         input_limit: inputs of one player that may wait.
+        carry: called behind a tick with each errand the map has asked for in it.
         clock: monotonic seconds.
 
     Attributes:
-        empty_since: when the last player left; 0 while there are players.
         closed: it ticks no more.
     """
 
@@ -102,6 +110,7 @@ class Line:
         lag: Lag,
         log: Logger,
         input_limit: int,
+        carry: Callable[[Errand], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = key
@@ -109,11 +118,11 @@ class Line:
         self.publication = publication
         self.map_name = map_of(key)
         self.closed = False
-        self.empty_since = clock()
         self._counters = counters
         self._lag = lag
         self._log = log
         self._input_limit = input_limit
+        self._carry = carry
         self._clock = clock
         self._waiting: list[Player] = []
         self._floods = Doubling()
@@ -125,20 +134,26 @@ class Line:
         """Let the map begin."""
         self._guard.run("on_open", self.space.on_open)
 
-    def enter(self, uid: str, data: Any) -> Player:
+    def enter(self, stay: Stay, data: Any, saved: Any = None) -> Player:
         """Let a user in, as a new player.
+
+        Args:
+            saved: what the map has kept of it; None: nothing.
 
         Raises:
             RequestError: the map does not let it in, or failed to.
         """
         space = self.space
-        player = Player(uid, Inputs(self._input_limit), space.width // 2, space.height // 2)
-        player.welcome = self._guard.ask("on_enter", self._let_in, player, data)
-        space.players[uid] = player
-        self.empty_since = 0.0
+        player = Player(uid_of(stay.user), Inputs(self._input_limit), space.width // 2, space.height // 2)
+        player.applies = stay.applies
+        player.inputs.newest, player.ack = stay.input, max(stay.input, 0)
+        player.welcome = self._guard.ask("on_enter", self._let_in, player, data, saved)
+        space.players[player.uid] = player
         return player
 
-    def _let_in(self, player: Player, data: Any) -> dict[str, Any]:
+    def _let_in(self, player: Player, data: Any, saved: Any) -> dict[str, Any]:
+        if saved is not None:
+            self.space.on_load(player, saved)
         said = dict(self.space.on_enter(player, data) or {})
         pack(said)
         self.space.add(player)
@@ -158,23 +173,42 @@ class Line:
 
     def seat(self, player: Player, gateway: str, number: int) -> None:
         """A player is played by a connection from now on; it will be told all it sees."""
-        player.gateway, player.number, player.lost_at = gateway, number, 0.0
+        player.gateway, player.number = gateway, number
         self.space.interest.watch(player)
 
     def unseat(self, player: Player) -> None:
         """A player's connection is no more; the player stays."""
-        player.gateway, player.number, player.lost_at = "", 0, self._clock()
+        player.gateway, player.number = "", 0
         self.space.interest.unwatch(player)
         self.publication.drop(player)
 
-    def leave(self, player: Player) -> None:
-        """A player goes for good."""
-        self._guard.run("on_leave", self.space.on_leave, player)
+    def save(self, player: Player) -> Any:
+        """Give what the map keeps of a player.
+
+        Raises:
+            RequestError: it failed to.
+        """
+        return self._guard.ask("on_save", self.space.on_save, player)
+
+    def saved(self, then: Callable[[bool], None], stored: bool) -> None:
+        """Tell the map whether a player is stored."""
+        self._guard.run("saved", then, stored)
+
+    def take_out(self, player: Player) -> None:
+        """Nothing in the map reaches a player any more; what it sent and was not applied is forgotten."""
         self.unseat(player)
         self.space.interest.remove(player)
         del self.space.players[player.uid]
-        if not self.space.players:
-            self.empty_since = self._clock()
+
+    def put_back(self, player: Player, newest: int) -> None:
+        """A player that was taken out goes on, as another entity; `newest` is its last input applied."""
+        player.inputs.forget(newest)
+        self.space.players[player.uid] = player
+        self.space.interest.add(player)
+
+    def gone(self, player: Player) -> None:
+        """A player that was taken out has gone for good."""
+        self._guard.run("on_leave", self.space.on_leave, player)
 
     def renew(self, player: Player) -> None:
         """A player's client is to be told all it sees again."""
@@ -197,6 +231,24 @@ class Line:
             self._counters.inputs_dropped += 1
             if self._floods.hit():
                 self._log.warning("a player floods", line=self.key, uid=player.uid, dropped=inputs.dropped)
+
+    # its code
+
+    @property
+    def trouble(self) -> str:
+        """Give what failed last in the map's code, since it has this class; "" when nothing did."""
+        return self._guard.newest
+
+    def go_on_with(self, kind: type[Any]) -> None:
+        """Let the map go on with another class, in place; see common/net/stage/code.py."""
+        self._guard.newest = ""
+        self._guard.run("reload", self._become, kind)
+
+    def _become(self, kind: type[Any]) -> None:
+        space = self.space
+        space.__class__ = kind
+        space.timers.rebind(space)
+        space.on_reload()
 
     # ticking
 
@@ -234,6 +286,9 @@ class Line:
         told, space.told = space.told, []
         self.publication.publish(tick, changes, acks, told)
         published = clock()
+        errands, space.errands = space.errands, []
+        for errand in errands:
+            self._carry(errand)
         counters.ticks += 1
         counters.input_us += int((taken - began) * 1e6)
         counters.simulate_us += int((simulated - taken) * 1e6)
@@ -251,6 +306,8 @@ class Line:
                 continue
             before = player.ack
             for number, data in player.inputs.take(per_tick):
+                if not player.applies(number):
+                    continue
                 player.ack = number
                 counters.inputs += 1
                 try:

@@ -1,46 +1,77 @@
-"""All lines of a world process, and which connection of which gateway plays whom in them.
+"""The lines of a world process, and the players in them.
 
-A line is made when the first player comes and closed when it was empty for a while. A
-player whose connection is lost stays for `linkdead` seconds: who enters again meanwhile,
-through any gateway, goes on as the same entity in the same place.
+    hosting   which lines and instances there are      common/rules/hosting.py
+    lines     their ticks                              line.py
+    seats     which connection plays whom              seats.py
+    cast      who plays, as its map has it             cast.py
+    keeper    who plays, as storage has it             common/net/travel/keeper.py
+    mover     on the way to another map, and from it   common/net/travel/moving.py
 
-Source: docs/architecture.md, maps.
+Source: docs/architecture.md, maps; docs/storage.md, section 5.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-from common.errors import Full, Internal, NotFound, NotJoined, RequestError
+from common.errors import Conflict, Internal, NotFound, RequestError
+from common.net.dbclient import Calls, Dbservers
 from common.net.links import Links
-from common.net.log import Logger
+from common.net.log import Doubling, Logger
 from common.net.metrics import Metrics
 from common.net.pulse import Lag
+from common.net.stage.cast import Cast, Role
 from common.net.stage.line import COUNTERS, Line, Space
 from common.net.stage.publication import Publication
+from common.net.stage.seats import Seats
 from common.net.tasks import Tasks
-from common.rules.entity import Player
+from common.net.travel.keeper import Keeper
+from common.net.travel.moving import Mover
+from common.rules.errand import Errand, Saving
+from common.rules.hosting import Hosting
+from common.rules.route import Record
+from common.rules.stay import Stay
 from common.settings import World as WorldSettings
-from common.wire.batch import pack_item
+from common.wire.names import product_of, uid_of, user_key
 
 LAG_EVERY = 0.1
 """Ticks that end later than this count as many times as it fits: those behind them were late too."""
+LAG_WINDOW = 200 * LAG_EVERY
+"""Seconds of which ticks the percentiles speak, at 10 ticks a second and one line."""
+MOVE_COUNTERS = {
+    "moved": "players that went to another map",
+    "arrived": "players that came from another map",
+    "stayed": "moves that did not take place; the player goes on where it was",
+}
 
 
-class Seat(NamedTuple):
-    """Whom a connection plays."""
+class Ways(NamedTuple):
+    """What a stage reaches beyond its process.
 
-    line: Line
-    player: Player
+    Args:
+        callers: calls to other world processes.
+        owner: gives "name incarnation term" of the present lease; fences the process if it was frozen.
+        stands: tells how a recorded owner stands to this process (common/rules/owner.py).
+        find: gives (line, world process) for a user in a map "product/map"; may block, may refuse.
+    """
+
+    dbservers: Dbservers
+    callers: Calls
+    owner: Callable[[], str]
+    stands: Callable[[str], str]
+    find: Callable[[str, str], tuple[str, str]]
 
 
 class Stage:
     """The spatial side of one world process.
 
     Args:
-        make_space: gives a copy of this process's map for a line's number; None: the map is not spatial.
+        make_space: gives a copy of this process's map for a line's name and what an instance was
+            made with; None: the map is not spatial.
+        hosting: which copies there are, who may come in, when they close.
         thaw: fences the process if it was frozen.
         clock: monotonic seconds.
 
@@ -50,8 +81,10 @@ class Stage:
 
     def __init__(
         self,
-        make_space: Callable[[int], Space] | None,
+        make_space: Callable[[str, Any], Space] | None,
+        hosting: Hosting,
         settings: WorldSettings,
+        ways: Ways,
         links: Links,
         tasks: Tasks,
         metrics: Metrics,
@@ -60,16 +93,26 @@ class Stage:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lines: dict[str, Line] = {}
+        self.hosting = hosting
         self._make_space = make_space
         self._settings = settings
-        self._links = links
+        self._ways = ways
+        self.links = links
         self._tasks = tasks
         self._log = log
         self._thaw = thaw
         self._clock = clock
-        self._counters = metrics.area("stage", COUNTERS)
-        self._lag = Lag(LAG_EVERY)
-        self._seats: dict[str, dict[int, Seat]] = {}
+        self._counters = counters = metrics.area("stage", COUNTERS | MOVE_COUNTERS)
+        self._lag = Lag(LAG_EVERY, LAG_WINDOW)
+        self._overruns = 0
+        self._unmoved = Doubling()
+        self.cast = cast = Cast(self.line)
+        times = settings.linkdead, settings.save_every
+        self.keeper = cast.keeper = Keeper(ways.dbservers, cast, ways.owner, ways.stands, *times, clock)
+        self.seats = cast.audience = Seats(
+            cast, self.keeper, links, self._admit, self._release, counters, settings.input_queue, clock
+        )
+        self.mover = Mover(self.keeper, ways.callers, ways.owner, self._expect, self._arrived, clock)
         if make_space is not None:
             self._expose(metrics)
 
@@ -78,7 +121,7 @@ class Stage:
         metrics.gauge("players", "players in them", self.players, area="stage")
         metrics.gauge(
             "tick_ms",
-            "from a tick's due moment to its last publish, over a minute",
+            "from a tick's due moment to its last publish, of the last 200",
             self._lag.milliseconds,
             area="stage",
             label="quantile",
@@ -88,113 +131,49 @@ class Stage:
         """Give how many players are in all lines."""
         return sum(len(line.space.players) for line in self.lines.values())
 
-    # what clients do
-
-    def enter(self, gateway: str, number: int, key: str, uid: str, data: Any) -> list[Any]:
-        """Let a connection's user in, or give it back the player it has.
-
-        Returns:
-            [body of the answer, columns, rows of the grid]
-
-        Raises:
-            NotFound: this map has no places.
-            Full: too many are in the line.
-            RequestError: the map does not let it in.
-        """
-        line = self._line(key)
-        player = line.space.players.get(uid)
-        if player is None:
-            if len(line.space.players) >= self._settings.players_per_line:
-                raise Full("the map is full", limit=self._settings.players_per_line)
-            player = line.enter(uid, data)
-        elif player.gateway and (player.gateway, player.number) != (gateway, number):
-            self._take_seat(line, player)
-        line.seat(player, gateway, number)
-        self._seats.setdefault(gateway, {})[number] = Seat(line, player)
-        grid = line.space.interest.grid
-        return [line.welcome(player), grid.columns, grid.rows]
-
-    def _take_seat(self, line: Line, player: Player) -> None:
-        """Another connection takes a player over: tell the one that has had it."""
-        gateway, number = player.gateway, player.number
-        self._seats[gateway].pop(number, None)
-        line.unseat(player)
-        self._links.send(gateway, pack_item(["unseat", number, line.key]))
-
-    def exit(self, gateway: str, number: int, lost: bool) -> None:
-        """A connection plays no more; nothing happens when it did not.
-
-        Args:
-            lost: it broke; the player stays for a while.
-        """
-        seat = self._seats.get(gateway, {}).pop(number, None)
-        if seat is None:
-            return
-        if lost:
-            seat.line.unseat(seat.player)
-        else:
-            seat.line.leave(seat.player)
-
-    def input(self, gateway: str, number: int, n: int, data: Any) -> None:
-        """Take an input of a connection; one that plays nobody is not heard."""
-        seat = self._seats.get(gateway, {}).get(number)
-        if seat is not None:
-            seat.line.offer(seat.player, n, data)
-
-    def again(self, gateway: str, number: int) -> None:
-        """A client has missed something: it is to be told all it sees."""
-        seat = self._seats.get(gateway, {}).get(number)
-        if seat is not None:
-            seat.line.renew(seat.player)
-
-    def call(self, gateway: str, number: int, method: str, args: Any) -> Any:
-        """Give the result of a method of the map.
-
-        Raises:
-            NotJoined: the connection plays nobody.
-            RequestError: what the map says.
-        """
-        seat = self._seats.get(gateway, {}).get(number)
-        if seat is None:
-            raise NotJoined("not in this map", field="map")
-        return seat.line.call(seat.player, method, args)
-
-    # gateways
-
-    def announce(self, gateway: str, rows: list[list[Any]]) -> None:
-        """A gateway, whose stream began anew, tells whom its connections play: a row for each seat.
-
-        A row is [key, connection, uid, data]. Each hears where it is now (`entered`), or that it
-        is nowhere (`unseat`); a line that began anew lets it in again.
-        """
-        for key, number, uid, data in rows:
-            try:
-                item = ["entered", number, *self.enter(gateway, number, key, uid, data)]
-            except RequestError:
-                item = ["unseat", number, key]
-            self._links.send(gateway, pack_item(item))
-
-    def link_down(self, gateway: str) -> None:
-        """A gateway is out of touch: its players stay for a while."""
-        for seat in self._seats.pop(gateway, {}).values():
-            seat.line.unseat(seat.player)
+    def run(self) -> None:
+        """Keep storage and players together, for ever."""
+        self.keeper.run()
 
     # lines
 
-    def _line(self, key: str) -> Line:
+    def _admit(self, key: str, uid: str) -> None:
+        """Keep a place in a line.
+
+        Raises:
+            NotFound: this map has no places, or the copy is not here.
+            Forbidden: it is an instance made for others.
+            Full: too many are in the line, or there are too many here.
+            Unavailable: the process is about to end.
+        """
+        if self._make_space is None:
+            raise NotFound("this map cannot be entered", field="map")
+        self.hosting.entered(self.hosting.admit(key, uid, self._clock()))
+
+    def _release(self, key: str) -> None:
+        copy = self.hosting.get(key)
+        if copy is not None:
+            self.hosting.left(copy, self._clock())
+
+    def line(self, key: str) -> Line:
+        """Give a line; it begins if it is not there.
+
+        Raises:
+            Internal: the map cannot be made.
+        """
         line = self.lines.get(key)
         if line is not None:
             return line
-        if self._make_space is None:
-            raise NotFound("this map cannot be entered", field="map")
+        assert self._make_space is not None
+        copy = self.hosting.get(key)
         try:
-            space = self._make_space(int(key.rpartition("/")[2]))
+            space = self._make_space(key.rpartition("/")[2], copy.data if copy is not None else None)
         except Exception:  # noqa: BLE001 - a map that cannot be made must not end the rooms beside it
             self._counters.failures += 1
             self._log.exception("map cannot be made", line=key)
             raise Internal("the map failed") from None
-        publication = Publication(key, space.interest, self._links, self._counters)
-        line = Line(
+        publication = Publication(key, space.interest, self.links, self._counters)
+        made = Line(
             key,
             space,
             publication,
@@ -202,20 +181,87 @@ class Stage:
             self._lag,
             self._log,
             self._settings.input_queue,
+            lambda errand: self._carry(made, errand),
             self._clock,
         )
-        self.lines[key] = line
-        line.open()
-        self._tasks.spawn(f"line {key}", line.run, self._thaw)
-        return line
+        self.lines[key] = made
+        made.open()
+        self._tasks.spawn(f"line {key}", made.run, self._thaw)
+        return made
 
     def step(self) -> None:
-        """Let go of players that did not come back, and of lines nobody is in."""
+        """Look for players who should have come, and let go of copies nobody is in."""
         now = self._clock()
-        for key, line in list(self.lines.items()):
-            gone = now - self._settings.linkdead
-            for player in [one for one in line.space.players.values() if one.lost_at and one.lost_at < gone]:
-                line.leave(player)
-            if line.empty_since and now - line.empty_since > self._settings.line_idle:
-                line.closed = True
-                del self.lines[key]
+        self.mover.step()
+        for copy in self.hosting.over(now):
+            self.hosting.close(copy)
+            ended = self.lines.pop(copy.key, None)
+            if ended is not None:
+                ended.closed = True
+
+    def busy(self) -> bool:
+        """Tell whether ticks were skipped since the last call."""
+        before, self._overruns = self._overruns, self._counters.overruns
+        return before != self._overruns
+
+    # what maps ask for
+
+    def _carry(self, line: Line, errand: Errand) -> None:
+        role = self.cast.roles.get(user_key(product_of(line.key), errand.player.uid))
+        is_here = role is not None and role.player is errand.player and role.stay.live
+        if isinstance(errand, Saving):
+            then = partial(line.saved, errand.then)
+            if role is not None and is_here:
+                self.keeper.save(role.stay, then)
+            else:
+                then(False)
+        elif role is not None and is_here and not role.travels:
+            role.travels = True
+            self._tasks.spawn(f"move {role.stay.user}", self._move, role, errand.map, errand.data)
+
+    def _move(self, role: Role, to: str, data: Any) -> None:
+        """Move a player to another map."""
+        stay = role.stay
+        try:
+            place, world = self._ways.find(f"{product_of(role.key)}/{to}", uid_of(stay.user))
+            if not stay.live:
+                raise Conflict("the player has gone meanwhile")
+            role.to = place
+            self.mover.move(stay, world, place, [role.gateway, role.number, data])
+        except RequestError as error:
+            self._counters.stayed += 1
+            if self._unmoved.hit():
+                self._log.info("move did not take place", user=stay.user, to=to, error=error.message)
+            return
+        finally:
+            role.travels = False
+        self._counters.moved += 1
+
+    # who comes by a move
+
+    def _expect(self, user: str, place: str, facts: Any) -> None:
+        """Refuse a player that cannot come in."""
+        if self._make_space is None:
+            raise NotFound("this map cannot be entered", field="map")
+        self.hosting.admit(place, uid_of(user), self._clock(), self.mover.expected(place))
+
+    def _arrived(self, stay: Stay, record: Record, facts: Any) -> None:
+        """Let a player in that has come; one that cannot be let in after all leaves."""
+        gateway, number, data = facts
+        try:
+            self._admit(stay.place, uid_of(stay.user))
+        except RequestError as error:
+            self._log.warning("a player that came has no place", user=stay.user, error=error.message)
+            self.cast.give_back(stay, record)
+            return
+        try:
+            role = self.cast.come(stay, record, data)
+        except RequestError:
+            self._release(stay.place)
+            return
+        role.counted = True
+        self._counters.arrived += 1
+        if gateway:
+            self.seats.arrived(role, gateway, number)
+        else:
+            self.seats.lost(role)

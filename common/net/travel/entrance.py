@@ -84,9 +84,13 @@ class Entrance:
         return len(self._entries)
 
     def enter(self, user: str, place: str, came: Came, refuse: Refuse, ours_only: bool) -> None:
-        """Begin; an earlier `enter` of the same player is refused."""
-        before = self._entries.pop(user, None)
+        """Begin; an earlier `enter` of the same player is refused, but not for one that is `ours_only`."""
+        before = self._entries.get(user)
+        if before is not None and ours_only:
+            refuse(Unavailable("the player is coming in already"))
+            return
         if before is not None:
+            del self._entries[user]
             before.refuse(Conflict("the player was entered again"))
         self._entries[user] = Entry(user, place, came, refuse, self._clock() + ENTER_SECONDS, ours_only)
 

@@ -1,4 +1,4 @@
-"""Files here share one cluster: users and rooms of their own, and whatever they kill is healed at their end."""
+"""Files here share one cluster: users and rooms of their own; what one kills is healed at its end."""
 
 from __future__ import annotations
 

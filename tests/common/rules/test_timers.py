@@ -63,3 +63,27 @@ def test_a_timer_set_by_a_timer_comes_at_once_if_it_is_due() -> None:
     book = Book()
     book.timers.add(1.0, Timer(0.0, book.add, (1.5, "second")))
     assert book.at(2.0) == ["second"]
+
+
+class Old:
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+
+    def ring(self) -> None:
+        self.rung.append("old")
+
+
+class New(Old):
+    def ring(self) -> None:
+        self.rung.append("new")
+
+
+def test_timers_of_an_owner_that_became_another_call_its_present_functions() -> None:
+    owner, other, timers = Old(), Old(), Timers()
+    timers.add(1.0, Timer(0.0, owner.ring, ()))
+    timers.add(1.0, Timer(0.0, other.ring, ()))
+    owner.__class__ = New
+    timers.rebind(owner)
+    for timer in timers.due(1.0):
+        timer.fire()
+    assert (owner.rung, other.rung) == (["new"], ["old"])

@@ -24,6 +24,7 @@ from common.net.tasks import Tasks
 from common.places import Places
 from common.settings import Cluster, Settings, TokenKey
 from common.settings import Gateway as GatewaySettings
+from common.settings import World as WorldSettings
 from servers.gateway import LINK, Gateway
 from tests.common.net.hall.recording import RecordingLinks
 from tests.tokens import sign_token
@@ -79,7 +80,11 @@ class Site:
     """One gateway; `links` has what it says to others, `give` is what they say to it."""
 
     def __init__(self, sessions: int = 2, **gateway: Any) -> None:
-        settings = Settings(cluster=Cluster(sessions=sessions), gateway=GatewaySettings(**gateway))
+        settings = Settings(
+            cluster=Cluster(sessions=sessions),
+            gateway=GatewaySettings(**gateway),
+            world=WorldSettings(maps={"plaza": "worlds.meadow:Meadow"}),
+        )
         logs.setup("error", "gateway-0")
         self.links = RecordingLinks()
         self.calls: Callable[..., Any] = empty_mailboxes
@@ -96,6 +101,7 @@ class Site:
             metrics=Metrics("gateway-0"),
             log=logs.get(),
             tasks=Tasks(logs.get()),
+            state_of=lambda name: "ready",
         )
         self.gateway = Gateway(self.process)  # type: ignore[arg-type]
         self.front = self.gateway.front

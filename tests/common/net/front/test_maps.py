@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from common.errors import NotFound
 from common.net.front.stream import StreamConnection
 from common.wire.codec import unpack
 from common.wire.states import Rows, cell_frame, pack_cell, pack_tick
 from tests.common.net.front.scene import Client, Site, settle, until
 
-BODY = {"map": "plaza", "line": 1, "tick": 3, "you": 7, "ack": 0}
+BODY = {"map": "plaza", "line": "0.1", "tick": 3, "you": 7, "ack": 0}
 COLUMNS = ROWS = 6
+KEY, ROUTE = "demo/plaza/1.1", 4
+LET_IN = [BODY, COLUMNS, ROWS, KEY, ROUTE]
 MakeSite = Callable[..., Site]
 
 
@@ -31,7 +34,7 @@ class In:
         self.client.send("enter", {"map": "plaza", "data": data}, 2)
         self.world, self.item = site.asked("enter")
         self.key = self.item[2]
-        site.give(self.world, "ok", self.item[1], [BODY, COLUMNS, ROWS])
+        site.give(self.world, "ok", self.item[1], LET_IN)
         assert read(self.client) == ("ok", 2, BODY)
 
     def tick(self, tick: int, **parts: Any) -> None:
@@ -44,10 +47,7 @@ class In:
 
 def beside(site: Site, one: In, count: int = 1) -> In:
     """Give another client that has entered the same line."""
-    product_map = ("demo", "plaza")
-    others = (f"u{number}" for number in range(99))
-    uids = [uid for uid in others if site.process.places.line_of(*product_map, f"demo/{uid}")[0] == one.key]
-    return In(site, uids[count - 1])
+    return In(site, f"u{count}")
 
 
 def give_tick(site: Site, world: str, key: str, tick: int, **parts: Any) -> None:
@@ -84,6 +84,22 @@ def nothing_more(client: Client) -> None:
     assert read(client)[:2] == ("pong", number)
 
 
+@pytest.fixture(autouse=True)
+def function(site: Site) -> None:
+    """Function sends everybody to one line."""
+    others = site.calls
+
+    def call(peer: str, method: str, *args: Any, timeout: float | None = None) -> Any:
+        if method != "line_place":
+            return others(peer, method, *args, timeout=timeout)
+        wish = args[3]
+        if wish == "0.9":
+            raise NotFound("no such line", field="line")
+        return wish or "1.1"
+
+    site.calls = call
+
+
 @pytest.fixture
 def ann(site: Site) -> In:
     return In(site, data={"name": "Ann"})
@@ -92,9 +108,44 @@ def ann(site: Site) -> In:
 # entering and leaving
 
 
-def test_enter_is_asked_of_the_line_the_user_belongs_to(site: Site, ann: In) -> None:
-    key, world = site.process.places.line_of("demo", "plaza", "demo/ann")
+def test_enter_is_asked_of_the_line_function_sends_one_to(site: Site, ann: In) -> None:
+    key, world = "demo/plaza/1.1", site.process.places.maps["plaza"][1]
     assert (ann.world, ann.item[2:]) == (world, [key, ann.connection.number, "ann", {"name": "Ann"}])
+
+
+def test_a_line_that_is_named_is_gone_to(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "plaza", "line": "0:17"}, 2)
+    world, item = site.asked("enter")
+    assert (world, item[2]) == (site.process.places.maps["plaza"][0], "demo/plaza/0:17")
+
+
+def test_a_map_of_rooms_alone_cannot_be_entered(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "garden"}, 2)
+    assert read(client)[2]["code"] == "not_found"
+
+
+NO_LINES = {
+    "no line": ("lobby", "bad_field"),
+    "no such process": ("7.1", "not_found"),
+    "one that function does not know": ("0.9", "not_found"),
+}
+
+
+@pytest.mark.parametrize(("line", "code"), NO_LINES.values(), ids=NO_LINES)
+def test_a_line_that_cannot_be_is_refused(site: Site, line: str, code: str) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("enter", {"map": "plaza", "line": line}, 2)
+    assert read(client)[2]["code"] == code
+
+
+def test_matches_are_asked_for_without_enter(site: Site) -> None:
+    client = site.log_in("ann", device="ann")
+    client.send("call", {"map": "plaza", "method": "match.find", "args": {"mode": "duel"}}, 2)
+    world, item = site.asked("match")
+    assert world == site.process.places.home_of("demo/plaza")
+    assert item[2:] == ["demo", "ann", "match.find", {"mode": "duel"}]
 
 
 def test_who_is_in_a_map_cannot_enter_another_and_can_after_exit(site: Site, ann: In) -> None:
@@ -106,7 +157,7 @@ def test_who_is_in_a_map_cannot_enter_another_and_can_after_exit(site: Site, ann
     ann.client.send("exit", {}, 5)
     assert read(ann.client)[2]["code"] == "not_joined"
     ann.client.send("enter", {"map": "plaza"}, 6)
-    site.answer("enter", [BODY, COLUMNS, ROWS])
+    site.answer("enter", LET_IN)
     assert read(ann.client)[:2] == ("ok", 6)
 
 
@@ -294,10 +345,28 @@ def test_a_world_out_of_touch_is_away_and_comes_back(site: Site, ann: In) -> Non
     site.gateway.link_up(ann.world)
     number = ann.connection.number
     assert site.asked("seats") == (ann.world, ["seats", [[ann.key, number, "ann", {"name": "Ann"}]]])
-    site.give(ann.world, "entered", number, BODY | {"tick": 1}, COLUMNS, ROWS)
+    site.give(ann.world, "entered", number, "ann", BODY | {"tick": 1}, COLUMNS, ROWS, KEY, ROUTE + 1)
     assert read(ann.client) == ("entered", 0, BODY | {"tick": 1})
     ann.centre(2, 7, fulls=(7,))
     assert states(ann.client, 1) == [(2, 7, True, 1)]
+
+
+def test_many_seats_are_announced_in_parts_as_the_link_has_space(
+    site: Site, ann: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.net.front.views.SEATS_ANNOUNCED", 1)
+    bob, cat = beside(site, ann), beside(site, ann, 2)
+    site.links.take()
+    site.links.full = {ann.world}
+    site.gateway.link_up(ann.world)
+    settle()
+    assert not site.links.take("seats")
+    bob.client.send("bye", {})
+    until(lambda: len(site.front.views) == 2)
+    site.links.full = set()
+    until(lambda: sum(item[0] == "seats" for _, item in site.links.sent) == 2)
+    told = [item[1] for _, item in site.links.take("seats")]
+    assert [[row[1] for row in rows] for rows in told] == [[ann.connection.number], [cat.connection.number]]
 
 
 def test_one_who_was_not_let_in_yet_is_refused_and_not_announced(site: Site) -> None:
@@ -315,5 +384,150 @@ def test_who_lost_its_seat_hears_it_and_may_enter_again(site: Site, ann: In) -> 
     site.give(ann.world, "unseat", ann.connection.number, ann.key)
     assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
     ann.client.send("enter", {"map": "plaza"}, 3)
-    site.answer("enter", [BODY, COLUMNS, ROWS])
+    site.answer("enter", LET_IN)
     assert read(ann.client)[:2] == ("ok", 3)
+
+
+# players that are elsewhere, and come from there
+
+EAST = "demo/plaza/0.1"
+
+
+def other_world(site: Site) -> str:
+    """Give the world process of EAST."""
+    world: str = site.process.places.maps["plaza"][0]
+    return world
+
+
+def let_in(site: Site, world: str, number: int, key: str, route: int, uid: str = "ann", **body: Any) -> None:
+    """Have a world say that it has let a client in."""
+    site.give(world, "entered", number, uid, BODY | body, COLUMNS, ROWS, key, route)
+
+
+def test_a_player_that_is_elsewhere_is_asked_for_there(site: Site) -> None:
+    client = site.log_in()
+    client.send("enter", {"map": "plaza", "data": "Ann"}, 2)
+    site.refuse("enter", "conflict", owner="world-0 1 1", place=EAST)
+    world, item = site.asked("enter")
+    assert (world, item[2:]) == (other_world(site), [EAST, site.connection().number, "ann", "Ann"])
+    site.give(world, "ok", item[1], [BODY | {"line": "0.1"}, COLUMNS, ROWS, EAST, 5])
+    assert read(client) == ("ok", 2, BODY | {"line": "0.1"})
+    seat = site.connection().seat
+    assert seat is not None
+    assert (seat.key, seat.world) == (EAST, world)
+
+
+def test_a_player_that_is_always_elsewhere_is_given_up(site: Site) -> None:
+    client = site.log_in()
+    client.send("enter", {"map": "plaza"}, 2)
+    for _ in range(1 + 4):
+        site.refuse("enter", "conflict", owner="world-0 1 1", place=EAST)
+    assert read(client)[2]["code"] == "conflict"
+    client.send("exit", {}, 3)
+    assert read(client)[2]["code"] == "not_joined"
+
+
+def test_a_client_whose_player_came_to_another_world_follows_it(site: Site, ann: In) -> None:
+    ann.centre(5, 7, fulls=(7,))
+    states(ann.client, 1)
+    world, number = other_world(site), ann.connection.number
+    let_in(site, world, number, EAST, ROUTE + 1, line="0.1")
+    assert read(ann.client) == ("entered", 0, BODY | {"line": "0.1"})
+    ann.tick(6, cells=[7])
+    give_tick(site, world, EAST, 2, centres=[(number, 7, -1)], fulls=[7])
+    assert states(ann.client, 1) == [(2, 7, True, 1)]
+    nothing_more(ann.client)
+    ann.client.send("input", {"n": 1, "data": 1}, 0)
+    assert site.asked("input")[0] == world
+
+
+def test_a_world_that_has_lost_a_player_meanwhile_does_not_get_its_client_back(site: Site, ann: In) -> None:
+    let_in(site, other_world(site), ann.connection.number, EAST, ROUTE + 2)
+    read(ann.client)
+    let_in(site, ann.world, ann.connection.number, ann.key, ROUTE + 1)
+    nothing_more(ann.client)
+    seat = ann.connection.seat
+    assert seat is not None
+    assert seat.key == EAST
+
+
+def test_a_world_that_lets_in_who_has_left_hears_so(site: Site, ann: In) -> None:
+    number = ann.connection.number
+    ann.client.send("exit", {}, 3)
+    site.answer("exit", None)
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, False, "ann"])
+
+
+STRANGERS = {"another user's connection": 0, "no connection": 99}
+
+
+@pytest.mark.parametrize("more", STRANGERS.values(), ids=STRANGERS)
+def test_a_world_that_lets_in_who_broke_off_hears_so(site: Site, ann: In, more: int) -> None:
+    number = ann.connection.number + more
+    let_in(site, other_world(site), number, EAST, ROUTE + 1, uid="bob")
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, True, "bob"])
+    nothing_more(ann.client)
+
+
+def test_who_exits_while_its_player_moves_leaves_there_too(site: Site, ann: In) -> None:
+    number = ann.connection.number
+    ann.client.send("exit", {}, 3)
+    until(lambda: any(item[0] == "exit" for _, item in site.links.sent))
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    site.answer("exit", None)
+    assert [read(ann.client)[0] for _ in range(2)] == ["entered", "ok"]
+    assert site.asked("exit") == (other_world(site), ["exit", 0, number, False])
+    assert ann.connection.seat is None
+
+
+def test_who_exits_while_its_world_is_away_is_out(site: Site, ann: In) -> None:
+    site.links.full.add(ann.world)
+    ann.client.send("exit", {}, 3)
+    assert read(ann.client)[0] == "error"
+    assert ann.connection.seat is None
+
+
+def test_a_player_that_has_gone_elsewhere_is_asked_for_until_a_world_has_it(
+    site: Site, ann: In, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, number = site.front.views, ann.connection.number
+    site.give(ann.world, "elsewhere", number, ann.key, EAST)
+    ann.client.send("input", {"n": 1, "data": 1}, 4)
+    assert read(ann.client)[2]["code"] == "unavailable"
+    views.step()
+    assert not site.links.take("seats"), "the other world may be faster"
+    monkeypatch.setattr("common.net.front.views.ASK_EVERY", 0.0)
+    for _ in range(2):
+        views.step()
+        assert site.asked("seats") == (
+            other_world(site),
+            ["seats", [[EAST, number, "ann", {"name": "Ann"}]]],
+        )
+    let_in(site, other_world(site), number, EAST, ROUTE + 1)
+    assert read(ann.client)[0] == "entered"
+    views.step()
+    assert not site.links.take("seats")
+
+
+def test_a_player_that_has_gone_to_a_world_out_of_touch_is_away(site: Site, ann: In) -> None:
+    site.links.down.add(other_world(site))
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, EAST)
+    assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
+
+
+def test_a_player_that_has_gone_to_a_place_nobody_hosts_is_nowhere(site: Site, ann: In) -> None:
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, "demo/nowhere/0.1")
+    assert read(ann.client) == ("entered", 0, {"map": "plaza", "away": True})
+    assert ann.connection.seat is None
+
+
+def test_what_a_world_says_of_a_seat_it_has_no_more_changes_nothing(site: Site, ann: In) -> None:
+    let_in(site, other_world(site), ann.connection.number, EAST, ROUTE + 1)
+    read(ann.client)
+    site.give(ann.world, "unseat", ann.connection.number, ann.key)
+    site.give(ann.world, "elsewhere", ann.connection.number, ann.key, ann.key)
+    nothing_more(ann.client)
+    seat = ann.connection.seat
+    assert seat is not None
+    assert seat.world == other_world(site)

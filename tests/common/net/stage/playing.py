@@ -7,20 +7,28 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
+
+from common.errors import RequestError
 from common.net import log as logs
 from common.net.front.front import COUNTERS
+from common.net.front.told import TOLD
 from common.net.front.views import Views
 from common.net.metrics import Metrics
-from common.net.stage.stage import Stage
+from common.net.stage.calls import MAPS
+from common.net.stage.stage import Stage, Ways
+from common.rules.hosting import Hosting
+from common.rules.owner import stands
 from common.settings import World as WorldSettings
 from common.wire.codec import decode, unpack
 from common.wire.framing import SERVER_LIMIT, cut
 from tests.common.net.hall.recording import Clock
+from tests.common.net.stage.shelf import Shelf
 from tests.common.rules.beholder import Beholder
 from worlds.actions import Field, action, method
 from worlds.space import Player, Space
 
-KEY = "demo/field/1"
+KEY = "demo/field/0.1"
 SIZE = 60
 
 
@@ -118,31 +126,61 @@ class Play:
     Gateways let others run whenever they may.
     """
 
-    def __init__(self, make_space: Callable[[int], Space] = Plain, **world: Any) -> None:
+    def __init__(
+        self,
+        make_space: Callable[[str, Any], Space] = Plain,
+        full: int = 100,
+        idle: float = 30.0,
+        **world: Any,
+    ) -> None:
         self.log = io.StringIO()
         logs.setup("info", "world-0", self.log)
         self.clock = Clock()
         self.full: set[str] = set()
         self.down: set[str] = set()
         self.sent: list[tuple[str, list[Any]]] = []
-        self.tasks = SimpleNamespace(spawn=lambda *_: None)
+        self.tasks = SimpleNamespace(spawn=self._spawn)
         self.metrics = Metrics("world-0")
         self.clients: dict[tuple[str, int], Client] = {}
+        self.shelf = Shelf()
+        self.lives = 0
         counters = Metrics("gateway-0").area("gateway", COUNTERS)
         self.views: dict[str, Views] = {}
+        self._fronts: dict[str, Any] = {}
         for gateway in ("gateway-0", "gateway-1"):
             links = SimpleNamespace(send=self._to_world(gateway), up=lambda name: True)
             self.views[gateway] = Views(links, 0.0, counters)  # type: ignore[arg-type]
+            self._fronts[gateway] = SimpleNamespace(
+                views=self.views[gateway],
+                connections={},
+                process=SimpleNamespace(links=links, places=SimpleNamespace(host_of=lambda *_: "world-0")),
+            )
         self._make_space, self._world = make_space, world
+        self._full, self._idle = full, idle
         self.ticks = 0
+        self.moves: list[Any] = []
+        self._storing = False
+        self.called: list[Any] = []
+        self.other_world: Any = "world-1 0000000000000009-aa 1"
         self.stage = self.new_stage()
 
     def new_stage(self) -> Stage:
-        """Give a stage that knows nothing."""
+        """Give a stage that knows nothing: the next life of its world process."""
         self.metrics = Metrics("world-0")
+        self.lives += 1
+        owner = f"world-0 {self.lives:016x}-aa 1"
+        ways = Ways(
+            self.shelf,  # type: ignore[arg-type]
+            SimpleNamespace(call=self._to_other_world),
+            lambda: owner,
+            lambda text: stands(text, owner, {}, ("world-0", "world-1")),
+            lambda area, uid: (f"{area}/0.1", "world-1"),
+        )
         return Stage(
             self._make_space,
+            Hosting(0, self._full, copies=10, idle=self._idle, hold=self._idle),
             WorldSettings(**self._world),
+            ways,
             SimpleNamespace(send=self._to_gateway, up=lambda name: name not in self.down),  # type: ignore[arg-type]
             self.tasks,  # type: ignore[arg-type]
             self.metrics,
@@ -150,6 +188,10 @@ class Play:
             lambda: None,
             self.clock,
         )
+
+    def _spawn(self, name: str, function: Callable[..., Any], *args: Any) -> None:
+        if name.startswith("move "):
+            self.moves.append(gevent.spawn(function, *args))
 
     @property
     def counters(self) -> Any:
@@ -164,50 +206,98 @@ class Play:
             return False
         kind, *rest = unpack(item)
         self.sent.append((gateway, [kind, *rest]))
-        if kind == "tick":
-            self.views[gateway].tick(*rest)
-        else:
-            client = self.clients[gateway, rest[0]]
-            if kind == "entered":
-                self.views[gateway].placed(client.seat, *rest[2:])
-                client.heard.append(("entered", rest[1]))
-                client.eyes = Beholder()
-            else:
-                self.views[gateway].leave(client)  # type: ignore[arg-type]
+        handler = TOLD.get(kind)
+        assert handler is not None
+        handler(self._fronts[gateway], SimpleNamespace(name="world-0"), *rest)
         return True
+
+    def _to_other_world(self, world: str, method: str, *args: Any) -> Any:
+        self.called.append((world, method, args))
+        answer = self.other_world
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
 
     def _to_world(self, gateway: str) -> Callable[[str, bytes], bool]:
         def send(world: str, item: bytes) -> bool:
             if gateway in self.down:
                 return False
             kind, *rest = unpack(item)
-            if kind == "exit":
-                self.stage.exit(gateway, *rest[1:])
-            elif kind == "again":
-                self.stage.again(gateway, *rest)
-            else:
-                self.stage.announce(gateway, *rest)
+            handler = MAPS.get(kind)
+            assert handler is not None
+            handler(self.stage, SimpleNamespace(name=gateway), *rest)
+            self.store()
             return True
 
         return send
 
-    def enter(self, uid: str, data: Any = None, gateway: str = "gateway-0", number: int = 0) -> Client:
+    def enter(
+        self, uid: str, data: Any = None, gateway: str = "gateway-0", number: int = 0, key: str = KEY
+    ) -> Client:
         """Let a user enter; give its client."""
+        client, told = self.begin_enter(uid, data, gateway, number, key)
+        self.store()
+        if isinstance(told[0], RequestError):
+            self.views[gateway].leave(client)  # type: ignore[arg-type]
+            raise told[0]
+        return client
+
+    def begin_enter(
+        self, uid: str, data: Any = None, gateway: str = "gateway-0", number: int = 0, key: str = KEY
+    ) -> tuple[Client, list[Any]]:
+        """Have a client ask to enter; give it, and where its answer comes."""
         number = number or len(self.clients) + 1
         client = self.clients[gateway, number] = Client(number, uid)
-        views = self.views[gateway]
-        seat = views.take(client, KEY, "world-0", data)  # type: ignore[arg-type]
-        body, columns, rows = self.stage.enter(gateway, number, KEY, uid, data)
-        views.placed(seat, columns, rows)
-        client.heard.append(("ok", body))
-        return client
+        views, told = self.views[gateway], []
+        seat = views.take(client, key, "world-0", data)  # type: ignore[arg-type]
+
+        def entered(value: list[Any]) -> None:
+            body, columns, rows, key, route = value
+            told.append(body)
+            views.placed(seat, columns, rows, key, "world-0", route)
+            client.heard.append(("ok", body))
+
+        self._fronts[gateway].connections[number] = client
+        try:
+            self.stage.seats.enter(gateway, number, key, uid, data, entered, told.append)
+        except RequestError as error:
+            told.append(error)
+        return client, told
+
+    def store(self, turns: int = 4) -> None:
+        """Let storage carry out what is under way."""
+        if self._storing:
+            return
+        self._storing = True
+        for _ in range(turns):
+            self.stage.keeper.step()
+        self._storing = False
 
     def exit(self, client: Client, gateway: str = "gateway-0", lost: bool = False) -> None:
         """Let a client leave, or break off."""
+        self._fronts[gateway].connections.pop(client.number)
         self.views[gateway].lost(client, not lost)  # type: ignore[arg-type]
 
+    def leave(self, gateway: str, number: int) -> None:
+        """A connection plays no more."""
+        self.stage.seats.exit(gateway, number, False, lambda: None)
+        self.store()
+
+    def call(self, gateway: str, number: int, method: str, args: Any) -> Any:
+        """Give what a method answers, or raise why it does not."""
+        told: list[Any] = []
+        self.stage.seats.call(gateway, number, method, args, told.append, told.append)
+        if isinstance(told[0], RequestError):
+            raise told[0]
+        return told[0]
+
+    def step(self) -> None:
+        """What happens each second."""
+        self.stage.step()
+        self.store()
+
     def input(self, client: Client, n: int, data: Any, gateway: str = "gateway-0") -> None:
-        self.stage.input(gateway, client.number, n, data)
+        self.stage.seats.input(gateway, client.number, n, data)
 
     def tick(self, seconds: float = 0.1) -> None:
         """Let a tick of all lines pass."""

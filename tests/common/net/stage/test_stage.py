@@ -5,10 +5,10 @@ from typing import Any
 import gevent
 import pytest
 
-from common.errors import Conflict, Full, Internal, NotFound, NotJoined
+from common.errors import Conflict, Forbidden, Full, Internal, NotFound, NotJoined
 from common.wire.codec import unpack
 from tests.common.net.stage.playing import KEY, SIZE, Plain, Play
-from worlds.space import Entity, Player
+from worlds.space import Entity, Player, Space
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def play() -> Play:
 def test_who_enters_hears_where_as_whom_and_what_the_map_says(play: Play) -> None:
     ann = play.enter("ann")
     assert ann.take_heard() == [
-        ("ok", {"map": "field", "line": 1, "tick": 0, "you": 1, "ack": 0, "hello": "ann"})
+        ("ok", {"map": "field", "line": "0.1", "tick": 0, "you": 1, "ack": 0, "hello": "ann"})
     ]
     assert (play.space.players["ann"].x, play.space.players["ann"].y) == (SIZE // 2, SIZE // 2)
 
@@ -52,7 +52,7 @@ def test_who_exits_is_seen_no_more_and_its_client_is_told_nothing(play: Play) ->
     assert set(bob.eyes.seen()) == {2}
     assert ann.eyes.seen() == known
     assert list(play.space.players) == ["bob"]
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
 
 
 def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play: Play) -> None:
@@ -61,7 +61,7 @@ def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play
     play.tick()
     play.exit(ann, lost=True)
     play.clock.now += 29
-    play.stage.step()
+    play.step()
     play.tick()
     assert set(bob.eyes.seen()) == {1, 2}
     again = play.enter("ann", None, "gateway-1")
@@ -70,7 +70,7 @@ def test_who_loses_its_connection_stays_and_goes_on_through_another_gateway(play
     play.tick()
     assert again.eyes.seen() == bob.eyes.seen() == play.truth("ann")
     play.clock.now += 60
-    play.stage.step()
+    play.step()
     assert set(play.space.players) == {"ann", "bob"}
 
 
@@ -78,7 +78,7 @@ def test_who_does_not_come_back_in_time_is_out(play: Play) -> None:
     ann, bob = play.enter("ann"), play.enter("bob")
     play.exit(ann, lost=True)
     play.clock.now += 31
-    play.stage.step()
+    play.step()
     play.tick()
     assert set(bob.eyes.seen()) == {2}
     assert play.enter("ann").take_heard()[0][1]["you"] == 3
@@ -107,12 +107,12 @@ def test_another_connection_of_a_user_takes_its_player_over(play: Play) -> None:
     play.tick()
     assert other.eyes.seen() == play.truth("ann")
     assert len(play.space.players) == 1
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     assert len(play.space.players) == 1
 
 
 def test_a_full_line_lets_nobody_in_but_who_has_a_player_there() -> None:
-    play = Play(players_per_line=1)
+    play = Play(full=1)
     ann = play.enter("ann")
     with pytest.raises(Full):
         play.enter("bob")
@@ -126,18 +126,28 @@ def test_a_map_without_places_cannot_be_entered(play: Play) -> None:
         play.enter("ann")
 
 
+def test_an_instance_is_for_its_guests_and_its_map_knows_what_it_was_made_with(play: Play) -> None:
+    key = "demo/field/0:17"
+    play.stage.hosting.open(key, {"guests": ["ann"], "mode": "duel"}, play.clock())
+    with pytest.raises(Forbidden):
+        play.enter("bob", key=key)
+    play.enter("ann", key=key)
+    space: Any = play.stage.lines[key].space
+    assert (space.line, space.made["mode"]) == ("0:17", "duel")
+
+
 def test_a_line_nobody_is_in_is_closed_after_a_while(play: Play) -> None:
     ann = play.enter("ann")
     line = play.stage.lines[KEY]
     play.clock.now += 99
-    play.stage.step()
+    play.step()
     assert KEY in play.stage.lines
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     play.clock.now += 29
-    play.stage.step()
+    play.step()
     assert KEY in play.stage.lines
     play.clock.now += 2
-    play.stage.step()
+    play.step()
     assert play.stage.lines == {}
     assert line.closed
 
@@ -196,7 +206,7 @@ def test_an_input_that_means_nothing_is_counted_and_the_next_one_is_applied(play
 def test_an_input_of_who_has_gone_is_not_applied(play: Play) -> None:
     ann = play.enter("ann")
     play.input(ann, 1, {"do": "break"})
-    play.stage.exit("gateway-0", ann.number, False)
+    play.leave("gateway-0", ann.number)
     play.input(ann, 2, {"do": "break"})
     play.tick()
     assert play.counters.failures == 0
@@ -207,11 +217,11 @@ def test_an_input_of_who_has_gone_is_not_applied(play: Play) -> None:
 
 def test_a_call_is_answered_at_once(play: Play) -> None:
     ann = play.enter("ann", [15, 15])
-    assert play.stage.call("gateway-0", ann.number, "where", None) == [15, 15]
+    assert play.call("gateway-0", ann.number, "where", None) == [15, 15]
     with pytest.raises(NotFound):
-        play.stage.call("gateway-0", ann.number, "why", None)
+        play.call("gateway-0", ann.number, "why", None)
     with pytest.raises(NotJoined):
-        play.stage.call("gateway-1", ann.number, "where", None)
+        play.call("gateway-1", ann.number, "where", None)
 
 
 @pytest.mark.parametrize("method", ["break", "odd"])
@@ -220,7 +230,7 @@ def test_a_call_that_fails_in_the_maps_code_is_internal_and_told_to_the_operator
 ) -> None:
     ann = play.enter("ann")
     with pytest.raises(Internal):
-        play.stage.call("gateway-0", ann.number, method, None)
+        play.call("gateway-0", ann.number, method, None)
     assert f"what='method {method}'" in play.log.getvalue() or f"method {method}" in play.log.getvalue()
 
 
@@ -282,7 +292,10 @@ def test_a_tick_that_fails_is_told_of_and_the_others_see_on() -> None:
 
 
 def test_a_map_that_cannot_be_made_refuses_who_enters() -> None:
-    play = Play(lambda line: [][line])
+    def broken(line: str, made: Any) -> Space:
+        raise ZeroDivisionError
+
+    play = Play(broken)
     with pytest.raises(Internal):
         play.enter("ann")
     assert play.stage.lines == {}
@@ -318,7 +331,7 @@ def test_a_gateway_whose_queue_was_full_is_told_all_again(play: Play) -> None:
 def test_players_of_a_gateway_out_of_touch_stay_and_its_announcement_seats_them_again(play: Play) -> None:
     ann, bob = play.enter("ann", [15, 15]), play.enter("bob", [18, 15], "gateway-1")
     play.tick()
-    play.stage.link_down("gateway-0")
+    play.stage.seats.link_down("gateway-0")
     play.views["gateway-0"].away("world-0")
     assert ("entered", {"map": "field", "away": True}) in ann.take_heard()
     play.input(bob, 1, {"do": "go", "x": 19, "y": 15}, "gateway-1")
@@ -344,7 +357,7 @@ def test_a_world_that_began_anew_lets_announced_clients_in_again(play: Play) -> 
 
 
 def test_a_client_that_is_not_let_in_again_has_no_seat() -> None:
-    play = Play(players_per_line=1)
+    play = Play(full=1)
     ann = play.enter("ann")
     play.stage = play.new_stage()
     play.enter("bob")

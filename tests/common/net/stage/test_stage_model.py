@@ -35,7 +35,7 @@ class Model:
     """Players that come, walk, read slowly and break off, over gateways that fill up and lose touch."""
 
     def __init__(self) -> None:
-        self.play = Play(line_idle=1e9)
+        self.play = Play(idle=1e9)
         self.clients: dict[int, tuple[str, Client]] = {}
         self.numbers = 0
 
@@ -71,7 +71,7 @@ class Model:
         """A stream begins anew: what was in its queue is gone, so there is space."""
         play = self.play
         play.full.discard(gateway)
-        play.stage.link_down(gateway)
+        play.stage.seats.link_down(gateway)
         play.views[gateway].away("world-0")
         play.views[gateway].announce("world-0")
 

@@ -1,0 +1,1 @@
+"""Bots that play the arena: thousands of cheap clients in one process; some check what they are told."""
