@@ -5,9 +5,10 @@
     match    as many teams, of as many players, as the mode says
 
 The tickets are tried in the order of their age: each gets a match of those in *its* range if
-there is one, the oldest of every size of party first. So the range of the oldest in a match
-decides, the others may be new and never waited that long; and a ticket can be passed over by
-younger ones only while nothing in its own range makes a match with it.
+there is one, the oldest of every size of party first. So the range of that one decides: younger
+ones in its match need not have waited as long, and an older one, for whose range there was no
+match, may be in it too. A ticket can be passed over by younger ones only while nothing in its
+own range makes a match with it.
 
 Source: docs/decisions/the-longest-waiting-decides-the-range.md.
 """
@@ -95,7 +96,7 @@ class Queue:
         return self._by_age[: bisect_left(self._by_age, (since,))]
 
     def step(self, now: float, limit: int) -> list[Teams]:
-        """Make at most so many matches; their tickets are no longer here. The oldest is first in its match.
+        """Make at most so many matches; their tickets are no longer here. Whose range decided is first.
 
         Costs little per ticket that gets none, and one pass over the queue for each match.
         """

@@ -57,10 +57,8 @@ class Flock:
         self.plan = plan
         self.members = Members(plan.count)
         self.ledger = Ledger(plan, self.members)
-        self.here = 0
+        self.here = self.octets = self.reads = 0
         self.echoes = False
-        self.octets = 0
-        self.reads = 0
         self._lag = Lag(self.ledger.times["lag"], time.monotonic())
         self._decoder = Decoder()
         self._heartbeats = Heartbeats(self.members, plan.ping_every)
@@ -68,9 +66,7 @@ class Flock:
         self._publisher = Publisher(plan, self.members, self.ledger, self.write)
         self._poll = select.epoll()
         self._looks = Looks(plan.look_every)
-        self._entering = 0
-        self._begun = 0
-        self._target = 0
+        self._entering = self._begun = self._target = 0
         self._left: set[int] = set()
         self._resumes: dict[int, str] = {}
         self._greeting = Greeting(plan, self.members, self._resumes, int(time.time()) + DAY)
@@ -111,25 +107,17 @@ class Flock:
     def expect_death(self, port: int) -> int:
         """Losses at that gateway are not held against anybody; give how many clients are there."""
         self._dead_port = port
-        members = self.members
-        return sum(members.port[slot] == port for slot in range(len(members)))
+        return self.members.port.count(port)
 
     def alive(self, seconds: float) -> int:
         """Give how many clients are here and had a ping answered within the last seconds."""
-        since, members = unix_us() - int(seconds * 1e6), self.members
-        return sum(
-            members.state[slot] == HERE and members.answered[slot] >= since for slot in range(len(members))
-        )
+        return self.members.alive(unix_us() - int(seconds * 1e6))
 
     def report(self) -> dict[str, Any]:
         """Give everything counted so far, and the times since the last report."""
-        said = {
-            "at": unix_us(),
-            "cpu": self._lag.cpu_seconds(),
-            "clients": self.plan.count,
-            "here": self.here,
-        }
-        return said | {"octets": self.octets, "reads": self.reads} | self.ledger.report()
+        said = {"at": unix_us(), "cpu": self._lag.cpu_seconds(), "clients": self.plan.count}
+        said |= {"here": self.here, "octets": self.octets, "reads": self.reads}
+        return said | self.ledger.report()
 
     # time
 

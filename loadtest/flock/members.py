@@ -69,3 +69,8 @@ class Members:
         self.slot_of[descriptor] = NOBODY
         self.state[slot] = GONE
         return descriptor
+
+    def alive(self, since: int) -> int:
+        """Give how many are here and had a ping answered since that unix µs."""
+        states = zip(self.state, self.answered, strict=True)
+        return sum(state == HERE and answered >= since for state, answered in states)
