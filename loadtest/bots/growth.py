@@ -69,8 +69,8 @@ def failures(sizes: Sequence[dict[str, Any]]) -> list[str]:
 
 def cpu_of(found: dict[str, Any], group: str) -> float:
     """Give how many processors a group of processes took."""
-    cores: float = sum(taken for name, taken in found["cpu"].items() if name.startswith(group))
-    return round(cores, 3)
+    cpu: dict[str, float] = found["cpu"]
+    return round(sum(cores for name, cores in cpu.items() if name.startswith(group)), 3)
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -263,6 +263,11 @@ def test_who_comes_by_a_move_has_what_was_committed_and_its_client_is_told(play:
     assert ann.eyes.seen() == play.truth("ann")
     works(play, ann)
     assert play.space.players["ann"].done == 6
+    copy = play.stage.hosting.get(KEY)
+    assert copy is not None
+    assert copy.players == 1
+    play.exit(ann)
+    assert copy.players == 0
 
 
 def test_who_comes_by_a_move_and_is_not_let_in_is_given_back_as_it_was(play: Play) -> None:
