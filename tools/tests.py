@@ -1,9 +1,9 @@
-"""`make test`: all tests, in two processes at a time.
+"""`make test`: all tests, in two or three processes at a time.
 
-Tests on real clusters wait most of their time, for processes to come back or to stay
-frozen; the others compute. So the jobs, each a pytest of its own, are taken by two
-workers, the longest first. `--types DIRECTORY …` has mypy beside them; with other arguments
-it is plain pytest.
+The jobs, each a pytest of its own, are taken by two workers, the longest first. Those that
+wait most of their time, for processes to come back or to stay frozen, have a worker of their
+own beside them. `--types DIRECTORY …` has mypy among the jobs; with other arguments it is
+plain pytest.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WORKERS = 2
 CLUSTER = Path("tests/cluster")
 SHARED = CLUSTER / "shared"
 """Files that share one cluster, so they are one job."""
-LONGEST = ("test_kills", "test_frozen", "test_torture")
-"""Of the files in tests/cluster; begun first, so that no worker ends long before the other."""
+WAITING = ("test_kills", "test_frozen", "test_torture")
+"""Of the files in tests/cluster."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,22 @@ class Job:
         return done.returncode
 
 
-def tests() -> list[Job]:
-    """Give all tests, in the order in which they are begun."""
+def waiting() -> list[Job]:
+    """Give the jobs that wait more than they compute."""
+    return [_pytest(name, name) for name in (str(CLUSTER / f"{stem}.py") for stem in WAITING)]
+
+
+def computing() -> list[Job]:
+    """Give all other tests, in the order in which they are begun."""
     files = sorted(path.relative_to(ROOT) for path in (ROOT / CLUSTER).glob("test_*.py"))
-    long = [str(CLUSTER / f"{stem}.py") for stem in LONGEST]
-    short = [str(path) for path in files if path.stem not in LONGEST]
     apart = (str(CLUSTER), "tests/loadtest", "tests/clients")
     rest = tuple(f"--ignore={folder}" for folder in apart)
     benches = "tests/loadtest/test_bench.py"
+    short = [str(path) for path in files if path.stem not in WAITING]
     return [
         _pytest("all but clusters and load tests", *rest),
         _pytest("tests/loadtest without benches", "tests/loadtest", f"--ignore={benches}"),
-        *(_pytest(one, one) for one in [*long, benches, str(SHARED), "tests/clients", *short]),
+        *(_pytest(one, one) for one in [benches, str(SHARED), "tests/clients", *short]),
     ]
 
 
@@ -70,8 +74,9 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] != TYPES:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
     types = [Job("mypy", (*MYPY, *arguments[1:]))] if arguments else []
-    with ThreadPoolExecutor(WORKERS) as workers:
-        running = [(job, workers.submit(job.run)) for job in [*types, *tests()]]
+    with ThreadPoolExecutor(WORKERS) as workers, ThreadPoolExecutor(1) as beside:
+        running = [(job, workers.submit(job.run)) for job in [*types, *computing()]]
+        running += [(job, beside.submit(job.run)) for job in waiting()]
         codes = {job.name: future.result() for job, future in running}
     failed = [name for name, code in codes.items() if code]
     print(f"\nfailed: {', '.join(failed)}" if failed else f"\nall {len(codes)} jobs passed")

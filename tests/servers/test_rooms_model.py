@@ -197,7 +197,7 @@ def process(name: str, links: Any) -> Any:
         callers=None,
         metrics=Metrics(name),
         log=logs.get(),
-        tasks=None,
+        tasks=SimpleNamespace(spawn=lambda _name, function, *args: function(*args)),
         thaw=lambda: None,
         state_of=lambda name: "ready",
     )

@@ -240,7 +240,7 @@ def test_rooms_of_all_worlds_are_one_list_page_by_page(api: Api, processes: Proc
     names = {"world-0": ["a", "c", "e"], "world-1": ["b", "d"]}
 
     def rooms(peer: str, product: str, after: str, limit: int) -> list[list[Any]]:
-        found = [f"{product}/plaza/{name}" for name in names[peer]]
+        found = [f"{product}/plaza/{name}" for name in names.get(peer, [])]
         return [[room, 2, 9] for room in found if room > after][:limit]
 
     processes.answers["rooms"] = rooms

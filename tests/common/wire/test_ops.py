@@ -42,7 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "send": {"to": ["bob"], "keep": False, "ttl": 2_592_000, "key": None, "receipt": False},
     "ack": {"seq": None, "bseq": None},
     "inbox": {"bafter": None, "limit": 100},
-    "enter": {"data": None},
+    "enter": {"data": None, "line": None},
     "call": {"map": None, "args": None},
 }
 

@@ -49,9 +49,9 @@ def test_all_come_hear_everything_and_come_back_after_storm_and_death(tmp_path: 
     assert list(phases) == PHASES
     assert all(phase["limit"]["who"] in ("client", "server", "machine", "none") for phase in phases.values())
     assert counts["broadcasts"] == CONNECTIONS
-    assert (
-        phases["hold"]["counts"]["messages"] == phases["hold"]["counts"]["published"] * CONNECTIONS // ROOMS
-    )
+    hold, members = phases["hold"]["counts"], CONNECTIONS // ROOMS
+    on_the_way = 2 * members  # at either end of the phase
+    assert abs(hold["messages"] - hold["published"] * members) <= on_the_way < hold["messages"] / 10
     assert phases["unicasts"]["counts"]["kept"] >= 5
     assert counts["acks"] == counts["kept"]
     assert phases["storm"]["gone"] == CONNECTIONS // 10
