@@ -1,9 +1,9 @@
-"""`make test`: all tests, in three processes at a time.
+"""`make test`: all tests, in two processes at a time.
 
-The jobs, each a pytest of its own, are taken by three workers. Two begin with those that
-compute, the longest first, and one with those that wait most of their time, for processes to
-come back or to stay frozen; then all three share the other files of tests on clusters.
-`--types DIRECTORY …` has mypy among the jobs; with other arguments it is plain pytest.
+Tests on real clusters wait most of their time, for processes to come back or to stay
+frozen; the others compute. So the jobs, each a pytest of its own, are taken by two
+workers, the longest first. `--types DIRECTORY …` has mypy beside them; with other arguments
+it is plain pytest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,12 @@ PYTEST = (sys.executable, "-m", "pytest")
 MYPY = (sys.executable, "-m", "mypy")
 TYPES = "--types"
 SLOWEST = ("-q", "--durations=10", "--durations-min=5")
-COMPUTING = 2
-"""Workers that begin with what computes: as many as CI has processors."""
+WORKERS = 2
 CLUSTER = Path("tests/cluster")
 SHARED = CLUSTER / "shared"
 """Files that share one cluster, so they are one job."""
-WAITING = ("test_kills", "test_frozen", "test_torture")
-"""Of the files in tests/cluster."""
+LONGEST = ("test_kills", "test_frozen", "test_torture")
+"""Of the files in tests/cluster; begun first, so that no worker ends long before the other."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +46,19 @@ class Job:
         return done.returncode
 
 
-def computing() -> list[Job]:
-    """Give the jobs that compute, the longest first."""
-    benches = "tests/loadtest/test_bench.py"
-    apart = (str(CLUSTER), "tests/loadtest", "tests/clients")
-    return [
-        _pytest("all but clusters and load tests", *(f"--ignore={folder}" for folder in apart)),
-        _pytest("tests/loadtest without benches", "tests/loadtest", f"--ignore={benches}"),
-        _pytest(benches, benches),
-        _pytest("tests/clients", "tests/clients"),
-    ]
-
-
-def waiting() -> list[Job]:
-    """Give the jobs that wait more than they compute."""
-    return [_pytest(name, name) for name in (str(CLUSTER / f"{stem}.py") for stem in WAITING)]
-
-
-def others() -> list[Job]:
-    """Give the other tests on clusters."""
+def tests() -> list[Job]:
+    """Give all tests, in the order in which they are begun."""
     files = sorted(path.relative_to(ROOT) for path in (ROOT / CLUSTER).glob("test_*.py"))
-    return [_pytest(name, name) for name in [str(SHARED), *(str(f) for f in files if f.stem not in WAITING)]]
+    long = [str(CLUSTER / f"{stem}.py") for stem in LONGEST]
+    short = [str(path) for path in files if path.stem not in LONGEST]
+    apart = (str(CLUSTER), "tests/loadtest", "tests/clients")
+    rest = tuple(f"--ignore={folder}" for folder in apart)
+    benches = "tests/loadtest/test_bench.py"
+    return [
+        _pytest("all but clusters and load tests", *rest),
+        _pytest("tests/loadtest without benches", "tests/loadtest", f"--ignore={benches}"),
+        *(_pytest(one, one) for one in [*long, benches, str(SHARED), "tests/clients", *short]),
+    ]
 
 
 def _pytest(name: str, *arguments: str) -> Job:
@@ -80,27 +70,12 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] != TYPES:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
     types = [Job("mypy", (*MYPY, *arguments[1:]))] if arguments else []
-    first, shared = deque([*types, *computing()]), deque(others())
-    with ThreadPoolExecutor(COMPUTING + 1) as workers:
-        lanes = [workers.submit(_run_all, first, shared) for _ in range(COMPUTING)]
-        lanes.append(workers.submit(_run_all, deque(waiting()), shared))
-        codes = {name: code for lane in lanes for name, code in lane.result().items()}
+    with ThreadPoolExecutor(WORKERS) as workers:
+        running = [(job, workers.submit(job.run)) for job in [*types, *tests()]]
+        codes = {job.name: future.result() for job, future in running}
     failed = [name for name, code in codes.items() if code]
     print(f"\nfailed: {', '.join(failed)}" if failed else f"\nall {len(codes)} jobs passed")
     return max(codes.values())
-
-
-def _run_all(*queues: deque[Job]) -> dict[str, int]:
-    """Run jobs of the first queue that has one until there are none; give their exit codes by name."""
-    codes: dict[str, int] = {}
-    for queue in queues:
-        while True:
-            try:
-                job = queue.popleft()
-            except IndexError:
-                break
-            codes[job.name] = job.run()
-    return codes
 
 
 if __name__ == "__main__":

@@ -102,8 +102,9 @@ def bench(*words: str) -> dict[str, Any]:
         [sys.executable, "-m", "loadtest.bench", *words],
         cwd=ROOT,
         capture_output=True,
+        text=True,
         timeout=90,
-        check=True,
     )
+    assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
