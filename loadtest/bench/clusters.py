@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 
 OPEN: dict[str, Any] = {
     "gateway.packets_per_second": 100_000,
@@ -27,12 +27,8 @@ ONE_GATEWAY: dict[str, Any] = {
 @contextmanager
 def cluster(settings: dict[str, Any]) -> Iterator[Cluster]:
     """Give a ready cluster; it ends with the block."""
-    running = Cluster(ONE_GATEWAY | settings)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(ONE_GATEWAY | settings) as started:
+        yield started
 
 
 def plan(

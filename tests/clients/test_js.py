@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.settings import ROOT
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 
 TESTS = ROOT / "clients" / "js" / "test"
 AGAINST_A_CLUSTER = TESTS / "cluster.test.js"
@@ -35,12 +35,8 @@ def node() -> str:
 
 @pytest.fixture
 def cluster(node: str) -> Iterator[Cluster]:
-    running = Cluster()
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running() as started:
+        yield started
 
 
 def run(node: str, *files: Path, **environment: str) -> None:

@@ -5,6 +5,7 @@ Each has `send(op, body)`, `read()` and `close()` like `Raw`, so one test can us
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import threading
 from collections import deque
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -335,3 +337,36 @@ class Browser:
 
 
 __all__ = ["Browser", "Carrier", "Curl", "Events", "Polling", "Raw", "WebSocket", "ask"]
+
+
+class Window:
+    """One window of a browser, with a page in it.
+
+    Args:
+        pictures: folder for pictures of it.
+    """
+
+    def __init__(self, browser: Browser, address: str, pictures: Path) -> None:
+        self._browser = browser
+        self._pictures = pictures
+        self._window = browser.new_window()
+        browser.open(address)
+
+    def run(self, script: str, *args: object) -> Any:
+        """Run JavaScript in it."""
+        self._browser.switch(self._window)
+        return self._browser.run(script, *args)
+
+    def text(self, element: str) -> str:
+        """Give what a reader sees of an element."""
+        return str(self.run("return document.getElementById(arguments[0]).innerText", element))
+
+    def shows(self, element: str) -> bool:
+        """Tell whether an element can be seen."""
+        return bool(self.run("return document.getElementById(arguments[0]).checkVisibility()", element))
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page."""
+        self._browser.switch(self._window)
+        self._pictures.mkdir(parents=True, exist_ok=True)
+        (self._pictures / f"{name}.png").write_bytes(base64.b64decode(self._browser.screenshot()))

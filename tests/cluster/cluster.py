@@ -11,7 +11,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -203,3 +204,14 @@ def _as_variables(settings: Mapping[str, Any]) -> dict[str, str]:
         text = value if isinstance(value, str) else json.dumps(value)
         variables[f"ROOST_{section.upper()}_{key.upper()}"] = text
     return variables
+
+
+@contextmanager
+def running(settings: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
+    """Give a ready cluster; it ends with the block."""
+    started = Cluster(settings)
+    try:
+        started.wait_ready()
+        yield started
+    finally:
+        started.stop()

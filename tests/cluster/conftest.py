@@ -1,25 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 
 MakeCluster = Callable[..., Cluster]
-
-
-@contextmanager
-def running(settings: Mapping[str, Any] | None = None) -> Iterator[Cluster]:
-    """Give a ready cluster; it ends with the block."""
-    started = Cluster(settings)
-    try:
-        started.wait_ready()
-        yield started
-    finally:
-        started.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -14,8 +13,8 @@ from typing import Any
 import pytest
 
 from common.settings import ROOT
-from tests.cluster.carriers import Browser
-from tests.cluster.cluster import FULL, Cluster
+from tests.cluster.carriers import Browser, Window
+from tests.cluster.cluster import FULL, Cluster, running
 from tests.cluster.raw import Raw
 from tests.cluster.test_carriers import need
 from tests.waiting import until
@@ -64,12 +63,8 @@ def yard() -> Iterator[Path]:
 def arena(yard: Path) -> Iterator[Cluster]:
     """A cluster with the example game, and the yard."""
     classes = {"arena": "worlds.arena:Arena", "yard": f"build.{yard.stem}:Yard"}
-    running = Cluster(MAPS | {"world.maps": classes})
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(MAPS | {"world.maps": classes}) as started:
+        yield started
 
 
 def player(cluster: Cluster, uid: str, gateway: int = 0) -> Raw:
@@ -180,23 +175,12 @@ def test_the_code_of_a_map_is_changed_and_taken_back_under_its_players(arena: Cl
         bots.close()
 
 
-class Page:
+class Page(Window):
     """A window that plays."""
 
     def __init__(self, browser: Browser, cluster: Cluster, uid: str, gateway: int) -> None:
-        self._browser = browser
-        self._window = browser.new_window()
-        browser.open(f"{cluster.web_url(gateway)}/arena#token={cluster.token(uid)}&name={uid.title()}")
-
-    def run(self, script: str, *args: object) -> Any:
-        self._browser.switch(self._window)
-        return self._browser.run(script, *args)
-
-    def text(self, element: str) -> str:
-        return str(self.run("return document.getElementById(arguments[0]).innerText", element))
-
-    def shows(self, element: str) -> bool:
-        return bool(self.run("return document.getElementById(arguments[0]).checkVisibility()", element))
+        address = f"{cluster.web_url(gateway)}/arena#token={cluster.token(uid)}&name={uid.title()}"
+        super().__init__(browser, address, PICTURES)
 
     def press(self, element: str) -> None:
         self.run("document.getElementById(arguments[0]).click()", element)
@@ -214,11 +198,6 @@ class Page:
             "for (const code of arguments[0]) key('keydown', code);",
             list(keys),
         )
-
-    def picture(self, name: str) -> None:
-        self._browser.switch(self._window)
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        (PICTURES / f"{name}.png").write_bytes(base64.b64decode(self._browser.screenshot()))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import pytest
 
 from common.wire.fields import KINDS
 from common.wire.ops import CLIENT, Op
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Packet, Raw
 
 HELLO_TIMEOUT = 3.0
@@ -48,12 +48,8 @@ ROOM = "plaza/attacked"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    running = Cluster(SETTINGS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(SETTINGS) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 
 import pytest
 
 from common.settings import ROOT
-from tests.cluster.carriers import Browser
+from tests.cluster.carriers import Browser, Window
 from tests.cluster.cluster import Cluster
 from tests.cluster.test_carriers import need
 from tests.waiting import until
@@ -17,7 +16,7 @@ PICTURES = ROOT / "build" / "demo"
 """Where the pictures in docs/images come from."""
 
 
-class Page:
+class Page(Window):
     """One window with the page in it.
 
     Args:
@@ -25,28 +24,14 @@ class Page:
     """
 
     def __init__(self, browser: Browser, address: str, token: str, room: str) -> None:
-        self._browser = browser
-        self._window = browser.new_window()
-        browser.open(f"{address}/#room={room}&token={token}")
-
-    def _run(self, script: str, *args: object) -> object:
-        self._browser.switch(self._window)
-        return self._browser.run(script, *args)
-
-    def text(self, element: str) -> str:
-        """Give what a reader sees of an element."""
-        return str(self._run("return document.getElementById(arguments[0]).innerText", element))
+        super().__init__(browser, f"{address}/#room={room}&token={token}", PICTURES)
 
     def said(self) -> list[str]:
         """Give the texts of the conversation that is shown, in order."""
         script = "return [...document.querySelectorAll('#log .words')].map((one) => one.innerText)"
-        heard = self._run(script)
+        heard = self.run(script)
         assert isinstance(heard, list)
         return heard
-
-    def shown(self, element: str) -> bool:
-        """Tell whether an element can be seen."""
-        return bool(self._run("return document.getElementById(arguments[0]).checkVisibility()", element))
 
     def state(self) -> str:
         """Give what the page says of its connection."""
@@ -54,7 +39,7 @@ class Page:
 
     def fill(self, form: str, field: str, words: str) -> None:
         """Type into a field and send its form."""
-        self._run(
+        self.run(
             "document.getElementById(arguments[1]).value = arguments[2];"
             "document.getElementById(arguments[0]).requestSubmit();",
             form,
@@ -66,13 +51,7 @@ class Page:
         self.fill("compose", "text", words)
 
     def press(self, selector: str) -> None:
-        self._run("document.querySelector(arguments[0]).click()", selector)
-
-    def picture(self, name: str) -> None:
-        """Keep a picture of the page."""
-        self._browser.switch(self._window)
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        (PICTURES / f"{name}.png").write_bytes(base64.b64decode(self._browser.screenshot()))
+        self.run("document.querySelector(arguments[0]).click()", selector)
 
 
 @pytest.fixture
@@ -116,11 +95,11 @@ def test_on_a_phone_the_list_and_the_talk_are_each_a_whole_page(cluster: Cluster
         page = open_page(cluster, phone, "carol", 0, "plaza/tram")
         page.say("From the tram.")
         until(lambda: page.said() == ["From the tram."], 20)
-        assert (page.shown("rooms"), page.shown("compose")) == (False, True)
+        assert (page.shows("rooms"), page.shows("compose")) == (False, True)
         page.picture("phone")
         page.press("#back")
-        until(lambda: page.shown("rooms"), 20)
-        assert not page.shown("compose")
+        until(lambda: page.shows("rooms"), 20)
+        assert not page.shows("compose")
     finally:
         phone.close()
 

@@ -19,7 +19,7 @@ from common.wire.proxy import SIGNATURE
 from loadtest.flock.lines import trusting
 from tests.cluster.carriers import WebSocket, WebSocketEnd, ask
 from tests.cluster.certificates import make_certificate
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Raw
 from tests.cluster.test_carriers import hello, need, web
 from tests.waiting import until
@@ -38,7 +38,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(certificate: Path) -> Iterator[Cluster]:
     """A small cluster with every door open."""
-    running = Cluster(
+    with running(
         {
             "cluster.gateways": 1,
             "cluster.sessions": 1,
@@ -50,12 +50,8 @@ def cluster(certificate: Path) -> Iterator[Cluster]:
             "gateway.echo": True,
             "gateway.compress": True,
         }
-    )
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    ) as started:
+        yield started
 
 
 def over_tls(raw: Raw) -> Raw:

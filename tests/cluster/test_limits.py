@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import msgpack
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Packet, Raw
 
 PACKETS, BYTES, ACCEPTS = 50, 40_000, 100
@@ -58,12 +58,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    running = Cluster(SETTINGS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(SETTINGS) as started:
+        yield started
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Raw
 from tests.common.rules.beholder import Beholder
 from tests.worlds.page import client_code
@@ -28,12 +28,8 @@ MEADOW = "world-1"
 @pytest.fixture(scope="module")
 def meadow() -> Iterator[Cluster]:
     """A cluster with a meadow, and the pond of docs/worlds.md."""
-    running = Cluster(MAPS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(MAPS) as started:
+        yield started
 
 
 class Walker:

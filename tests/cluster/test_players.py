@@ -11,7 +11,7 @@ import pytest
 
 from common.rules.owner import parse_owner
 from loadtest.moves.look import Look, look
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Raw
 from tests.waiting import until
 
@@ -37,12 +37,8 @@ BACK_SECONDS = 10.0
 @pytest.fixture(scope="module")
 def depots() -> Iterator[Cluster]:
     """A cluster with two maps that share what they keep."""
-    running = Cluster(MAPS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(MAPS) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

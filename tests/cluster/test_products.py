@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Raw
 
 PRODUCTS = ("red", "blue")
@@ -41,12 +41,8 @@ class Side:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    running = Cluster(SETTINGS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(SETTINGS) as started:
+        yield started
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from common.net.rpc import Callers, Context
 from common.wire.ops import CLIENT, SERVER
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Raw
 
 FREE = 1_000_000
@@ -48,12 +48,8 @@ PRODUCTS = count(1)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    running = Cluster(SETTINGS)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(SETTINGS) as started:
+        yield started
 
 
 @pytest.fixture

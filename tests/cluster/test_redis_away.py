@@ -13,7 +13,7 @@ import redis
 from gevent import sleep, spawn
 
 from common.keys import redis_url
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 from tests.cluster.raw import Packet, Raw
 from tests.cluster.shared.test_mail import enter, last_seq, make_users, numbers
 
@@ -26,12 +26,8 @@ ROOM, DURABLE = "plaza/redis-away", "plaza/keep.redis-away"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A ready cluster of one process each, but two dbservers."""
-    running = Cluster({"cluster.gateways": 1, "cluster.sessions": 1, "cluster.maps": {"plaza": 1}})
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running({"cluster.gateways": 1, "cluster.sessions": 1, "cluster.maps": {"plaza": 1}}) as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, running
 
 SMALL = {"cluster.sessions": 1, "cluster.dbservers": 1, "cluster.maps": {"plaza": 1}}
 
@@ -12,9 +12,5 @@ SMALL = {"cluster.sessions": 1, "cluster.dbservers": 1, "cluster.maps": {"plaza"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A ready cluster of two gateways, shared by the tests of a module."""
-    running = Cluster(SMALL)
-    try:
-        running.wait_ready()
-        yield running
-    finally:
-        running.stop()
+    with running(SMALL) as started:
+        yield started

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.cluster import Cluster
-from tests.cluster.conftest import running
+from tests.cluster.cluster import Cluster, running
 
 
 @pytest.fixture(scope="package")
